@@ -1,0 +1,161 @@
+"""Files that are never half-written and never trusted: atomic writes, npz with a JSON header, no pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from esntools._typing import Document
+from esntools.errors import FileFormatError, InvalidInputError
+
+__all__ = ["provenance", "read_npz", "write_bytes", "write_json", "write_npz", "write_text"]
+
+
+def write_bytes(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` in one step: a temporary name beside it, then a rename.
+
+    Raises
+    ------
+    InvalidInputError
+        When the folder is missing or cannot be written.
+    """
+    path = Path(path)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise InvalidInputError(
+            str(path), error.strerror or str(error), "the output path must be writable",
+            "make the folder, or choose another with -o",
+        ) from None  # fmt: skip
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+        # mkstemp makes the file private; give it the permissions that a plain open() would have.
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(temporary).chmod(0o666 & ~mask)
+        Path(temporary).replace(path)
+    except OSError as error:
+        Path(temporary).unlink(missing_ok=True)
+        raise InvalidInputError(
+            str(path), error.strerror or str(error), "the output path must be writable",
+            "free some space, or choose another with -o",
+        ) from None  # fmt: skip
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, atomically."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: str | Path, document: Document) -> None:
+    """Write `document` as indented JSON, atomically; NaN and infinities are refused."""
+    write_text(path, json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def provenance(**more: Any) -> Document:
+    """Return the versions that a file was made with, and whatever else the caller knows (seed, source)."""
+    versions = {"python": platform.python_version()}
+    for package in ("esntools", "numpy", "scipy", "reservoirpy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "unknown"
+    return {"versions": versions, **more}
+
+
+def _digest(header: Document, arrays: Mapping[str, NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True, allow_nan=False).encode())
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write_npz(path: str | Path, header: Document, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays and a JSON header (with a checksum over both) as one npz, atomically.
+
+    The header must name its ``format`` and ``version``.
+    """
+    arrays = {name: np.asarray(array) for name, array in arrays.items()}
+    text = json.dumps({**header, "checksum": _digest(header, arrays)}, sort_keys=True, allow_nan=False)
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        allow_pickle=False,
+        header=np.frombuffer(text.encode(), dtype=np.uint8),
+        **arrays,
+    )
+    write_bytes(path, buffer.getvalue())
+
+
+def read_npz(path: str | Path, format_: str, newest: int) -> tuple[Document, dict[str, NDArray[Any]]]:
+    """Read a file made by `write_npz` and check its format, version and checksum.
+
+    Raises
+    ------
+    FileFormatError
+        When it is missing, not an npz, truncated, altered, a pickle, of another format, or newer.
+    """
+    path = Path(path)
+    place = str(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            if broken is not None:
+                raise FileFormatError(place, f"{broken} is corrupt", "every member must match its checksum")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except FileNotFoundError:
+        raise FileFormatError(place, "no such file", f"expected a file of format {format_!r}") from None
+    except IsADirectoryError:
+        raise FileFormatError(place, "a folder", f"expected a file of format {format_!r}") from None
+    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        start = path.read_bytes()[:2] if path.is_file() else b""
+        what = (
+            "a pickle"
+            if start[:1] == b"\x80"
+            else "not a readable npz file (truncated, altered or another kind)"
+        )
+        raise FileFormatError(
+            place, what, f"expected a file of format {format_!r}; pickles are never loaded",
+            "write it again with esntools",
+        ) from None  # fmt: skip
+
+    try:
+        header = json.loads(arrays.pop("header").tobytes().decode())
+        found, version_, checksum = header["format"], header["version"], header.pop("checksum")
+    except (KeyError, ValueError, AttributeError, TypeError):
+        raise FileFormatError(place, "no esntools header", f"expected a file of format {format_!r}") from None
+    if found != format_:
+        raise FileFormatError(place, f"format {found!r}", f"expected format {format_!r}")
+    if not isinstance(version_, int) or version_ > newest:
+        raise FileFormatError(
+            place,
+            f"format version {version_}",
+            f"this esntools reads versions up to {newest}",
+            "upgrade esntools",
+        )
+    if _digest(header, arrays) != checksum:
+        raise FileFormatError(
+            place, "checksum differs", "contents must be as they were written", "restore the original file"
+        )
+    return header, arrays
