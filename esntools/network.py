@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
 import numpy as np
 import scipy.sparse
@@ -29,6 +29,8 @@ WeightMatrix: TypeAlias = FloatArray | scipy.sparse.csr_array
 def _checked(value: ArrayLike, place: str, shape: tuple[int | None, ...], meaning: str) -> FloatArray:
     """Return a read-only C-contiguous float64 copy of that shape (None: any length), every entry finite."""
     try:
+        if np.iscomplexobj(value):
+            raise TypeError
         array = np.array(value, dtype=np.float64, order="C")
     except (TypeError, ValueError):
         raise InvalidInputError(
@@ -52,6 +54,8 @@ def _checked_recurrent(value: Any) -> WeightMatrix:
         if array.shape[0] != array.shape[1] or array.shape[0] == 0:
             raise InvalidInputError("W", f"shape {array.shape}", "must be square with at least one unit")
         return array
+    if np.iscomplexobj(value):
+        raise InvalidInputError("W", f"dtype {value.dtype}", "must be an array of real numbers")
     matrix = scipy.sparse.csr_array(value, dtype=np.float64, copy=True)
     if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise InvalidInputError("W", f"shape {matrix.shape}", "must be square with at least one unit")
@@ -87,6 +91,12 @@ class Readout:
     W_out: FloatArray
     W_sq: FloatArray | None = None
     b_out: FloatArray = None  # type: ignore[assignment]
+
+    if TYPE_CHECKING:
+        # The constructor takes more than the fields hold after it.
+        def __init__(
+            self, W_out: ArrayLike, W_sq: ArrayLike | None = None, b_out: ArrayLike | None = None
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         W_out = _checked(self.W_out, "W_out", (None, None), "(n_outputs, n_units)")
@@ -181,6 +191,19 @@ class EchoStateNetwork:
     activation: Activation = "tanh"  # type: ignore[assignment]
     readout: Readout | None = None
     W_fb: FloatArray | None = None
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            W: Any,
+            W_in: ArrayLike | None = None,
+            b: ArrayLike = 0.0,
+            leak_rate: ArrayLike = 1.0,
+            activation: str | Activation = "tanh",
+            readout: Readout | None = None,
+            W_fb: ArrayLike | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         W = _checked_recurrent(self.W)
@@ -366,13 +389,18 @@ class EchoStateNetwork:
     def spectral_radius(self) -> float:
         """Return the largest |eigenvalue| of W."""
         n = self.n_units
-        if isinstance(self.W, np.ndarray) or n <= 1000:
-            return float(np.max(np.abs(np.linalg.eigvals(self.dense_W()))))
-        from scipy.sparse.linalg import eigs
+        if self.is_sparse and n > 500:
+            from scipy.sparse.linalg import ArpackError, eigs
 
-        # A fixed start vector: ARPACK's own is random, and a spectral radius should not be.
-        start = np.cos(np.arange(n, dtype=np.float64))
-        values = eigs(self.W, k=6, which="LM", return_eigenvectors=False, v0=start, tol=1e-10)
+            # A fixed start vector: ARPACK's own is random, and a spectral radius should not be.
+            start = np.cos(np.arange(n, dtype=np.float64))
+            try:
+                values = eigs(self.W, k=6, which="LM", return_eigenvectors=False, v0=start)
+            except ArpackError:
+                # Eigenvalues of equal modulus (a ring, an orthogonal W) or W = 0.
+                values = np.linalg.eigvals(self.dense_W())
+        else:
+            values = np.linalg.eigvals(self.dense_W())
         return float(np.max(np.abs(values)))
 
     # -- identity and files ------------------------------------------------------------------------------
