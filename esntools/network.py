@@ -17,6 +17,7 @@ from esntools import files
 from esntools._typing import Document, FloatArray
 from esntools.activations import Activation
 from esntools.errors import FileFormatError, InvalidInputError
+from esntools.readout import Readout, checked_array
 
 __all__ = ["MODEL_FORMAT", "MODEL_VERSION", "EchoStateNetwork", "Readout", "WeightMatrix"]
 
@@ -26,31 +27,9 @@ MODEL_VERSION: Final = 1
 WeightMatrix: TypeAlias = FloatArray | scipy.sparse.csr_array
 
 
-def _checked(value: ArrayLike, place: str, shape: tuple[int | None, ...], meaning: str) -> FloatArray:
-    """Return a read-only C-contiguous float64 copy of that shape (None: any length), every entry finite."""
-    try:
-        if np.iscomplexobj(value):
-            raise TypeError
-        array = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        raise InvalidInputError(
-            place, f"{type(value).__name__}", "must be an array of real numbers"
-        ) from None
-    if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
-        wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
-        raise InvalidInputError(place, f"shape {array.shape}", f"must have shape {wanted}, {meaning}")
-    if not np.all(np.isfinite(array)):
-        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInputError(f"{place}{list(index)}", str(array[index]), "every weight must be finite")
-    # -0.0 and 0.0 are the same weight and must hash alike.
-    array += 0.0
-    array.setflags(write=False)
-    return array
-
-
 def _checked_recurrent(value: Any) -> WeightMatrix:
     if not scipy.sparse.issparse(value):
-        array = _checked(value, "W", (None, None), "(n_units, n_units)")
+        array = checked_array(value, "W", (None, None), "(n_units, n_units)")
         if array.shape[0] != array.shape[1] or array.shape[0] == 0:
             raise InvalidInputError("W", f"shape {array.shape}", "must be square with at least one unit")
         return array
@@ -67,73 +46,6 @@ def _checked_recurrent(value: Any) -> WeightMatrix:
     for part in (matrix.data, matrix.indices, matrix.indptr):
         part.setflags(write=False)
     return matrix
-
-
-@final
-@dataclass(frozen=True, eq=False, repr=False)
-class Readout:
-    r"""The readout :math:`\psi(x) = W_\mathrm{out}\, x + W_\mathrm{sq}\, (x \circ x) + b_\mathrm{out}`.
-
-    Parameters
-    ----------
-    W_out : array_like, shape (n_outputs, n_units)
-    W_sq : array_like, shape (n_outputs, n_units), optional
-        Weights of the squares; None (the default) for an affine readout.
-    b_out : array_like, shape (n_outputs,), optional
-        Zero by default.
-
-    Examples
-    --------
-    >>> Readout([[1.0, 0.0]], W_sq=[[0.0, 2.0]], b_out=[0.5])(np.array([1.0, 3.0]))
-    array([19.5])
-    """
-
-    W_out: FloatArray
-    W_sq: FloatArray | None = None
-    b_out: FloatArray = None  # type: ignore[assignment]
-
-    if TYPE_CHECKING:
-        # The constructor takes more than the fields hold after it.
-        def __init__(
-            self, W_out: ArrayLike, W_sq: ArrayLike | None = None, b_out: ArrayLike | None = None
-        ) -> None: ...
-
-    def __post_init__(self) -> None:
-        W_out = _checked(self.W_out, "W_out", (None, None), "(n_outputs, n_units)")
-        object.__setattr__(self, "W_out", W_out)
-        if self.W_sq is not None:
-            W_sq = _checked(self.W_sq, "W_sq", W_out.shape, "(n_outputs, n_units)")
-            object.__setattr__(self, "W_sq", W_sq)
-        b_out = np.zeros(len(W_out)) if self.b_out is None else self.b_out
-        object.__setattr__(self, "b_out", _checked(b_out, "b_out", (len(W_out),), "(n_outputs,)"))
-
-    def __repr__(self) -> str:
-        kind = "affine" if self.is_affine else "affine in [x, x*x]"
-        return f"Readout({kind}, n_outputs={self.n_outputs}, n_units={self.n_units})"
-
-    @property
-    def n_outputs(self) -> int:
-        return int(self.W_out.shape[0])
-
-    @property
-    def n_units(self) -> int:
-        return int(self.W_out.shape[1])
-
-    @property
-    def is_affine(self) -> bool:
-        return self.W_sq is None
-
-    def __call__(self, x: FloatArray) -> FloatArray:
-        """Return psi(x) for states of shape (..., n_units)."""
-        x = np.asarray(x, dtype=np.float64)
-        y = x @ self.W_out.T + self.b_out
-        return y if self.W_sq is None else y + (x * x) @ self.W_sq.T
-
-    def jacobian(self, x: FloatArray) -> FloatArray:
-        """Return D psi(x) = W_out + 2 W_sq diag(x), shape (n_outputs, n_units), for one state x."""
-        if self.W_sq is None:
-            return self.W_out
-        return np.asarray(self.W_out + 2.0 * self.W_sq * np.asarray(x, dtype=np.float64))
 
 
 @final
@@ -211,7 +123,7 @@ class EchoStateNetwork:
         W_in = np.zeros((n, 0)) if self.W_in is None else self.W_in
         b = np.full(n, float(self.b)) if np.ndim(self.b) == 0 else self.b
         a = np.full(n, float(self.leak_rate)) if np.ndim(self.leak_rate) == 0 else self.leak_rate
-        a = _checked(a, "leak_rate", (n,), "() or (n_units,)")
+        a = checked_array(a, "leak_rate", (n,), "() or (n_units,)")
         outside = np.flatnonzero((a <= 0.0) | (a > 1.0))
         if len(outside):
             i = int(outside[0])
@@ -231,11 +143,11 @@ class EchoStateNetwork:
         if self.W_fb is not None:
             if self.readout is None:
                 raise InvalidInputError("W_fb", "given without a readout", "feedback needs a readout")
-            W_fb = _checked(self.W_fb, "W_fb", (n, self.readout.n_outputs), "(n_units, n_outputs)")
+            W_fb = checked_array(self.W_fb, "W_fb", (n, self.readout.n_outputs), "(n_units, n_outputs)")
             object.__setattr__(self, "W_fb", W_fb if np.any(W_fb) else None)
         object.__setattr__(self, "W", W)
-        object.__setattr__(self, "W_in", _checked(W_in, "W_in", (n, None), "(n_units, n_inputs)"))
-        object.__setattr__(self, "b", _checked(b, "b", (n,), "() or (n_units,)"))
+        object.__setattr__(self, "W_in", checked_array(W_in, "W_in", (n, None), "(n_units, n_inputs)"))
+        object.__setattr__(self, "b", checked_array(b, "b", (n,), "() or (n_units,)"))
         object.__setattr__(self, "leak_rate", a)
         object.__setattr__(self, "activation", phi)
 
