@@ -1,0 +1,550 @@
+"""Fixed points of a network at constant input or in closed loop, with a check on whether any is missing."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, final
+
+import numpy as np
+import scipy.optimize
+import scipy.sparse.linalg
+from numpy.typing import ArrayLike
+
+from esntools._typing import BoolArray, ComplexArray, FloatArray, Progress, RandomState, no_progress
+from esntools.errors import InvalidInputError
+from esntools.network import EchoStateNetwork
+from esntools.root_search import FixedPointEquation, anderson, newton, polish
+
+__all__ = ["EquilibriumMatch", "FixedPoint", "FixedPoints", "find_fixed_points", "match_equilibria"]
+
+Audit: TypeAlias = Literal["passed", "failed", "not applicable"]
+
+#: All eigenvalues up to this many units, the leading ones above.
+_ALL_EIGENVALUES: Final = 600
+_LEADING: Final = 16
+
+# A fixed point with residual 1e-12 has its multipliers to about 1e-12 / |1 - multiplier| near a fold, so
+# closer than this to 1 their side is not decided by the numbers.
+_UNDECIDED: Final = 1e-5
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FixedPoint:
+    """One state x with G(u, x) = x, and the linearisation there.
+
+    Attributes
+    ----------
+    x : ndarray, shape (n_units,)
+    u : ndarray, shape (n_inputs,)
+        The constant input; empty for an autonomous network.
+    output : ndarray, shape (n_outputs,), or None
+        psi(x), where the network has a readout.
+    residual : float
+        Largest component of \\|phi(z(x)) - x\\|.
+    eigenvalues : ndarray of complex
+        Multipliers (eigenvalues of D_xG, leak included) by decreasing modulus: all of them up to 600 units,
+        the leading ones (at least all unstable ones) above.
+    stable : bool
+        Every multiplier is inside the unit circle, by a margin that the residual can decide.
+    n_unstable : int
+        Number of multipliers outside the unit circle.
+    index : int
+        sign det(I - DG): +1 or -1; 0 where a multiplier is too near 1 to tell.
+    hyperbolic : bool
+        No multiplier is too near the unit circle to tell on which side it is.
+    """
+
+    x: FloatArray
+    u: FloatArray
+    output: FloatArray | None
+    residual: float
+    eigenvalues: ComplexArray
+    stable: bool
+    n_unstable: int
+    index: int
+    hyperbolic: bool
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FixedPoints:
+    """What a search found, and whether the index sum says that something is missing.
+
+    Attributes
+    ----------
+    points : tuple of FixedPoint
+        By number of unstable directions, then by output (or state).
+    index_sum : int
+        The sum of sign det(I - DG) over the points; 1 for the complete set of a bounded map.
+    audit : {"passed", "failed", "not applicable"}
+        "passed" is necessary for completeness, not sufficient: missing +1 and -1 points cancel.
+    audit_reason : str
+    n_starts : int
+        Starting states tried in all rounds.
+    rounds : int
+    """
+
+    points: tuple[FixedPoint, ...]
+    index_sum: int
+    audit: Audit
+    audit_reason: str
+    n_starts: int
+    rounds: int
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __iter__(self) -> Iterator[FixedPoint]:
+        return iter(self.points)
+
+    def __getitem__(self, i: int) -> FixedPoint:
+        return self.points[i]
+
+    @property
+    def stable(self) -> tuple[FixedPoint, ...]:
+        return tuple(p for p in self.points if p.stable)
+
+    @property
+    def saddles(self) -> tuple[FixedPoint, ...]:
+        """The points with at least one unstable direction."""
+        return tuple(p for p in self.points if p.n_unstable)
+
+
+def _multipliers(network: EchoStateNetwork, x: FloatArray, n_wanted: int | None) -> ComplexArray:
+    n = network.n_units
+    k = n if n_wanted is None and n <= _ALL_EIGENVALUES else (n_wanted or _LEADING)
+    values = None
+    while values is None:
+        if k >= n - 1 or n <= 64:
+            values = np.linalg.eigvals(network.jacobian(x))[: max(n, k)]
+            break
+        operator = scipy.sparse.linalg.LinearOperator(
+            (n, n), matvec=lambda v: network.jacobian_vector(x, np.ravel(v)), dtype=np.float64
+        )
+        try:
+            # ARPACK's own start vector is random; an answer should not be.
+            leading = scipy.sparse.linalg.eigs(
+                operator, k=k, which="LM", return_eigenvectors=False, v0=np.cos(np.arange(n)), tol=1e-9
+            )
+        except scipy.sparse.linalg.ArpackError:
+            k = n
+            continue
+        if np.min(np.abs(leading)) > 1.0:
+            k = min(2 * k, n)
+            continue
+        values = leading
+    values = np.asarray(values, dtype=np.complex128)
+    # Conjugate pairs have equal moduli up to rounding: the positive imaginary part first.
+    return values[np.lexsort((-values.imag, -np.round(np.abs(values), 12)))]
+
+
+class _Search:
+    """The points found so far, with the tests that a candidate has to pass."""
+
+    def __init__(
+        self, network: EchoStateNetwork, u: FloatArray, tol: float, rng: np.random.Generator, n_wanted: int | None
+    ) -> None:
+        self.network, self.u, self.tol, self.rng, self.n_wanted = network, u, tol, rng, n_wanted
+        self.equation = FixedPointEquation(network)
+        self.points: list[FixedPoint] = []
+        readout, W_fb = network.readout, network.W_fb
+        self.odd = network.activation.odd and not np.any(network.b)
+        if readout is not None and W_fb is not None:
+            self.odd &= readout.is_affine and not np.any(W_fb @ readout.b_out)
+
+    def states(self) -> FloatArray:
+        return np.array([p.x for p in self.points]).reshape(len(self.points), self.network.n_units)
+
+    def _known(self, x: FloatArray) -> bool:
+        if not self.points:
+            return False
+        states = self.states()
+        distance = np.max(np.abs(states - x), axis=1)
+        nearest = int(np.argmin(distance))
+        scale = max(1.0, float(np.max(np.abs(x))))
+        if distance[nearest] <= 1e-7 * scale:
+            return True
+        # Along a (nearly) neutral direction the residual cannot tell states apart: if the whole segment
+        # between two of them solves the equation as well as its ends do, they are one answer.
+        t = np.linspace(0.0, 1.0, 7)[1:-1, None]
+        segment = (1.0 - t) * x + t * states[nearest]
+        return bool(np.all(self.equation.residual(segment) <= 10.0 * self.tol * scale))
+
+    def add(self, x: FloatArray) -> bool:
+        """Polish x and keep it if it is a fixed point that is not yet known."""
+        scale = max(1.0, float(np.max(np.abs(x))))
+        allowed = max(self.tol * scale, self.equation.rounding(x))
+        x, residual, sign = polish(self.equation, x, target=0.1 * allowed)
+        if residual > allowed or self._known(x):
+            return False
+        values = _multipliers(self.network, x, self.n_wanted)
+        margin = _UNDECIDED * float(np.min(self.network.leak_rate))
+        hyperbolic = bool(np.all(np.abs(np.abs(values) - 1.0) > margin))
+        if np.min(np.abs(values - 1.0)) <= margin:
+            sign = 0
+        n_unstable = int(np.sum(np.abs(values) > 1.0 + margin))
+        output = None if self.network.readout is None else self.network.output(x)
+        stable = hyperbolic and n_unstable == 0
+        x.setflags(write=False)
+        self.points.append(
+            FixedPoint(x, self.u, output, residual, values, stable, n_unstable, sign, hyperbolic)
+        )
+        return True
+
+    def run(self, seeds: FloatArray) -> int:
+        """Solve from every seed, keep what is new, and return how many were."""
+        seeds = seeds[np.all(np.isfinite(seeds), axis=1)]
+        reached, residual = [], []
+        # Bounded memory: the solvers keep up to 2 x 6 (Anderson) or 41 (GMRES) states per row.
+        chunk = max(16, 8_000_000 // (41 * self.network.n_units))
+        for i in range(0, len(seeds), chunk):
+            X, r = anderson(self.equation, seeds[i : i + chunk])
+            slow = (r > 1e-9) & np.isfinite(r)
+            if slow.any():
+                Y, s = newton(self.equation, X[slow], self.rng, tol=1e-9)
+                X[slow], r[slow] = Y, s
+                # Anderson is drawn to attractors and its end states crowd there: Newton from the seed itself.
+                Y, s = newton(self.equation, seeds[i : i + chunk][slow], self.rng, tol=1e-9)
+                X, r = np.vstack([X, Y]), np.concatenate([r, s])
+            reached.append(X)
+            residual.append(r)
+        X, r = np.vstack(reached), np.concatenate(residual)
+        X = X[(r <= 1e-6 * np.maximum(1.0, np.max(np.abs(X), axis=1))) & np.isfinite(r)]
+        if self.odd:
+            X = np.vstack([X, -X])
+        count = 0
+        known = self.states()
+        for x in X:
+            if len(known) and np.min(np.max(np.abs(known - x), axis=1)) <= 1e-6 * max(1.0, np.max(np.abs(x))):
+                continue
+            if self.add(x):
+                count += 1
+            # Rejected states too: the next seed that ends there need not be polished again.
+            known = np.vstack([known, x[None], self.states()[-1:]])
+        return count
+
+    def audit(self) -> tuple[Audit, str, int]:
+        network = self.network
+        total = sum(p.index for p in self.points)
+        if network.activation.name == "identity" and (
+            network.W_fb is None or network.readout is None or network.readout.is_affine
+        ):
+            return "not applicable", "the map is affine: a hyperbolic fixed point is its only one", total
+        if not network.activation.bounded:
+            return "not applicable", f"{network.activation.name} is unbounded: no ball is mapped into itself", total
+        neutral = sum(p.index == 0 for p in self.points)
+        if neutral:
+            return "not applicable", f"{neutral} point(s) have a multiplier too near 1 to have a sign", total
+        if total == 1:
+            return "passed", "the indices sum to 1, as they must for the complete set", total
+        return "failed", f"the indices sum to {total} instead of 1: at least {abs(1 - total)} missing", total
+
+
+def _relaxed(network: EchoStateNetwork, z: FloatArray, n_steps: int = 80) -> FloatArray:
+    """Return the states to which the reservoir settles when its feedback is clamped at z (rows)."""
+    assert network.W_fb is not None
+    drive = z @ network.W_fb.T + network.b
+    X = np.zeros((len(z), network.n_units))
+    for _ in range(n_steps):
+        recurrent = X @ network.W.T if isinstance(network.W, np.ndarray) else (network.W @ X.T).T
+        X = 0.3 * X + 0.7 * network.activation(recurrent + drive)
+    return X
+
+
+def _readout_grid(network: EchoStateNetwork, seen: FloatArray, n_starts: int) -> FloatArray:
+    """Return relaxed states on a grid of clamped readouts around the outputs seen.
+
+    For one output the grid reaches as far as the readout can, and every sign change of psi(x(z)) - z gives
+    one more state: where the clamped reservoir has one response, these are all fixed points there are.
+    """
+    readout = network.readout
+    assert readout is not None
+    d = readout.n_outputs
+    Y = readout(seen)
+    low, high = Y.min(axis=0), Y.max(axis=0)
+    centre, half = 0.5 * (low + high), np.maximum(0.75 * (high - low), 1e-3)
+    if d > 4:
+        return np.empty((0, network.n_units))
+    if d > 1:
+        m = max(3, round(n_starts ** (1.0 / d)))
+        axes = [np.linspace(c - h, c + h, m) for c, h in zip(centre, half)]
+        return _relaxed(network, np.stack([g.ravel() for g in np.meshgrid(*axes)], axis=1))
+    inner = np.linspace(-1.0, 1.0, max(n_starts // 2, 16)) * half + centre
+    reach = np.abs(readout.W_out).sum() + np.abs(readout.b_out).sum() + np.abs(centre[0])
+    reach += 0.0 if readout.W_sq is None else np.abs(readout.W_sq).sum()
+    outer = np.geomspace(half[0], max(reach, 2.0 * half[0]), 64)
+    z = np.sort(np.concatenate([inner, centre + outer, centre - outer]))[:, None]
+    X = _relaxed(network, z)
+    h = (readout(X) - z)[:, 0]
+    change = np.flatnonzero(h[:-1] * h[1:] < 0.0)
+    t = (h[change] / (h[change] - h[change + 1]))[:, None]
+    return np.vstack([X[len(outer) : -len(outer) : 2], (1.0 - t) * X[change] + t * X[change + 1]])
+
+
+def _first_seeds(search: _Search, starts: FloatArray | None, n_starts: int) -> FloatArray:
+    """Return the given states, states along short runs, noise around both, the readout grid and the origin."""
+    network, rng = search.network, search.rng
+    n = network.n_units
+    seeds = [np.zeros((1, n))]
+    if starts is not None:
+        if len(starts) > n_starts:
+            starts = starts[np.sort(rng.choice(len(starts), n_starts, replace=False))]
+        seeds.append(starts)
+        noise = 0.1 * np.std(starts, axis=0) * rng.standard_normal(starts.shape)
+        seeds.append((starts + noise)[:: max(1, len(starts) // 32)])
+    low, high = network.activation.value_bounds if network.activation.bounded else (-1.0, 1.0)
+    n_runs = max(8, n_starts // 8)
+    X = rng.uniform(low, high, (n_runs, n))
+    X *= np.linspace(0.05, 1.0, n_runs)[:, None]
+    seen = [X]
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(1, 161):
+            X = network.step(X)
+            if k in (2, 5, 10, 20, 40, 80, 120, 160):
+                seen.append(X)
+    runs = np.vstack(seen)
+    runs = runs[np.all(np.abs(runs) < 1e6, axis=1)]
+    if len(runs) > n_starts:
+        runs = runs[np.sort(rng.choice(len(runs), n_starts, replace=False))]
+    seeds.append(runs)
+    if network.W_fb is not None and len(runs):
+        settled = seen[-1][np.all(np.abs(seen[-1]) < 1e6, axis=1)]
+        outputs_from = starts if starts is not None and len(starts) > 1 else settled
+        if len(outputs_from):
+            seeds.append(_readout_grid(network, outputs_from, n_starts))
+    return np.vstack(seeds)
+
+
+def _more_seeds(search: _Search, n_starts: int, round_: int) -> FloatArray:
+    """Return convex combinations of the points found: midpoints first, then other ratios and triples."""
+    rng, states = search.rng, search.states()
+    n = search.network.n_units
+    pairs = np.array(list(itertools.combinations(range(len(states)), 2)), dtype=int).reshape(-1, 2)
+    out = []
+    for t in (0.5,) if round_ == 2 else (0.5, 0.2, 0.35, 0.65, 0.8):
+        out.append((1.0 - t) * states[pairs[:, 0]] + t * states[pairs[:, 1]])
+    if round_ > 2 and len(states) > 2:
+        triples = rng.integers(0, len(states), (n_starts, 3))
+        weights = rng.dirichlet(np.ones(3), n_starts)
+        out.append(np.einsum("bk,bkn->bn", weights, states[triples]))
+    if round_ > 2 or len(pairs) == 0:
+        scale = max(0.1, float(np.std(states)) if len(states) else 1.0)
+        base = states[rng.integers(0, len(states), n_starts)] if len(states) else np.zeros((n_starts, n))
+        out.append(base + scale * rng.uniform(0.05, 2.0, (n_starts, 1)) * rng.standard_normal((n_starts, n)))
+    seeds = np.vstack(out)
+    limit = n_starts * (1 if round_ == 2 else 2)
+    if len(seeds) > limit:
+        seeds = seeds[rng.choice(len(seeds), limit, replace=False)]
+    return seeds
+
+
+def find_fixed_points(
+    network: EchoStateNetwork,
+    u: ArrayLike | None = None,
+    *,
+    starts: ArrayLike | None = None,
+    n_starts: int = 256,
+    tol: float = 1e-12,
+    max_rounds: int = 5,
+    n_eigenvalues: int | None = None,
+    rng: RandomState = 0,
+    progress: Progress = no_progress,
+) -> FixedPoints:
+    r"""Search for every fixed point of the network at a constant input, or of an autonomous network.
+
+    Solves :math:`x = \varphi(W x + W_\mathrm{in} u + W_\mathrm{fb}\psi(x) + b)`. Seeds: the given starts, states
+    along short runs, for a network with feedback the states to which the reservoir settles with its readout
+    clamped on a grid, then convex combinations of the points found. Solvers: batched Anderson acceleration,
+    then damped Newton (LU up to 150 units, GMRES above), then Newton with dense LU to rounding.
+
+    For a bounded activation the map sends a ball into itself, so that the complete set of (hyperbolic) fixed
+    points satisfies :math:`\sum_i \operatorname{sign}\det(I - DG(x_i)) = 1` (Lefschetz–Hopf). The search
+    goes on while that fails or new points turn up, for at most `max_rounds` rounds, and reports a failed
+    audit when it still fails.
+
+    Parameters
+    ----------
+    network : EchoStateNetwork
+    u : array_like, shape (n_inputs,), optional
+        The constant input; not for an autonomous network.
+    starts : array_like, shape (n, n_units), optional
+        States to start from, e.g. of a trajectory on the attractor.
+    n_starts : int
+        About how many states of each family of seeds to use. Default 256.
+    tol : float
+        Largest residual (max norm, relative to max(1, \|x\|)) of a listed point; where the network's own
+        rounding error is larger than that (huge readout weights), the rounding error. Default 1e-12.
+    max_rounds : int
+        Default 5.
+    n_eigenvalues : int, optional
+        Compute about this many leading multipliers only.
+    rng : int, Generator or None
+        Default 0: the same search every time.
+    progress : callable, optional
+
+    Returns
+    -------
+    FixedPoints
+
+    Raises
+    ------
+    InvalidInputError
+        When u or starts have the wrong shape, or a number is out of its range.
+
+    Examples
+    --------
+    >>> from esntools.network import EchoStateNetwork
+    >>> found = find_fixed_points(EchoStateNetwork([[2.0]]))
+    >>> [(round(float(p.x[0]), 6), p.stable, p.index) for p in found]
+    [(-0.957504, True, 1), (0.957504, True, 1), (0.0, False, -1)]
+    >>> found.index_sum, found.audit
+    (1, 'passed')
+
+    References
+    ----------
+    D. Sussillo, O. Barak, Neural Computation 25 (2013) 626, doi:10.1162/NECO_a_00409 (the question).
+    """
+    if network.n_inputs:
+        if u is None:
+            raise InvalidInputError(
+                "u", "None", f"the network has {network.n_inputs} inputs", "pass u, or use closed_loop()"
+            )
+        u = np.atleast_1d(np.array(u, dtype=np.float64))
+        if not np.all(np.isfinite(u)):
+            raise InvalidInputError("u", str(u), "every entry must be finite")
+        network = network.at_input(u)
+    else:
+        if u is not None and np.size(u):
+            raise InvalidInputError("u", f"size {np.size(u)}", "the network has no inputs", "leave u out")
+        u = np.zeros(0)
+    if n_starts < 1 or max_rounds < 1:
+        raise InvalidInputError(
+            "n_starts" if n_starts < 1 else "max_rounds", str(min(n_starts, max_rounds)), "must be at least 1"
+        )
+    if not 1e-14 <= tol <= 1e-6:
+        raise InvalidInputError("tol", str(tol), "must lie in [1e-14, 1e-6]", "leave it at 1e-12")
+    if starts is not None:
+        starts = np.atleast_2d(np.asarray(starts, dtype=np.float64))
+        if starts.ndim != 2 or starts.shape[1] != network.n_units:
+            raise InvalidInputError(
+                "starts", f"shape {starts.shape}", f"must have shape (n, n_units = {network.n_units})"
+            )
+    search = _Search(network, u, tol, np.random.default_rng(rng), n_eigenvalues)
+    label = "fixed points"
+    progress(label, 0.0)
+    seeds = _first_seeds(search, starts, n_starts)
+    n_tried = 0
+    for round_ in range(1, max_rounds + 1):
+        if round_ > 1:
+            seeds = _more_seeds(search, n_starts, round_)
+        n_tried += len(seeds)
+        new = search.run(seeds)
+        verdict, reason, total = search.audit()
+        progress(label, round_ / max_rounds)
+        # One midpoint round always: missing points of opposite index pass the audit.
+        if round_ > 1 and new == 0 and verdict != "failed":
+            break
+    progress(label, 1.0)
+
+    def order(p: FixedPoint) -> tuple[int, tuple[float, ...]]:
+        key = p.x[:8] if p.output is None else p.output
+        return p.n_unstable, tuple(np.round(key, 9) + 0.0)
+
+    return FixedPoints(tuple(sorted(search.points, key=order)), total, verdict, reason, n_tried, round_)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class EquilibriumMatch:
+    """A true equilibrium beside the fixed point of the closed loop that stands for it.
+
+    Attributes
+    ----------
+    true_output, found_output : ndarray, shape (n_outputs,)
+        `found_output` is None when no fixed point is left for this equilibrium.
+    true_multipliers, found_multipliers : ndarray of complex
+        In the same order: exp(lambda dt) of the true equilibrium, and for each the multiplier of the fixed
+        point assigned to it (NaN when there is no fixed point).
+    point : FixedPoint or None
+    """
+
+    true_output: FloatArray
+    found_output: FloatArray | None
+    true_multipliers: ComplexArray
+    found_multipliers: ComplexArray
+    point: FixedPoint | None
+
+
+def match_equilibria(
+    fixed_points: FixedPoints,
+    outputs: ArrayLike,
+    multipliers: Sequence[ArrayLike],
+    *,
+    max_distance: float | None = None,
+) -> tuple[EquilibriumMatch, ...]:
+    r"""Pair the true equilibria of a flow with the fixed points of a network trained on it.
+
+    Points are paired one to one so that the total distance of outputs is smallest. Multipliers are paired
+    one to one in the same way, among the found multipliers that are at least as large in modulus as the
+    smallest true one; a network has more multipliers than the flow, so a close match of a small one means
+    little.
+
+    Parameters
+    ----------
+    fixed_points : FixedPoints
+        Of a network with a readout.
+    outputs : array_like, shape (n_equilibria, n_outputs) or (n_equilibria,)
+        What the network should put out at each equilibrium.
+    multipliers : sequence of array_like
+        For each equilibrium, the :math:`\exp(\lambda\,\Delta t)` to compare with (all or the leading ones).
+    max_distance : float, optional
+        Pairs farther apart than this are not made. No limit by default.
+
+    Returns
+    -------
+    tuple of EquilibriumMatch
+        In the order of `outputs`.
+
+    Examples
+    --------
+    >>> from esntools.network import EchoStateNetwork, Readout
+    >>> found = find_fixed_points(EchoStateNetwork([[2.0]], readout=Readout([[10.0]])))
+    >>> match = match_equilibria(found, [9.6], [[0.17]])[0]
+    >>> match.found_output.round(3), match.found_multipliers.real.round(3)
+    (array([9.575]), array([0.166]))
+    """
+    true = np.asarray(outputs, dtype=np.float64)
+    true = true[:, None] if true.ndim == 1 else true
+    if len(multipliers) != len(true):
+        raise InvalidInputError(
+            "multipliers", f"{len(multipliers)} sets", f"must be one set for each of {len(true)} equilibria"
+        )
+    points = [p for p in fixed_points if p.output is not None and len(p.output) == true.shape[1]]
+    if len(fixed_points) and not points:
+        raise InvalidInputError(
+            "outputs", f"shape {true.shape}", "the last axis must be the network's number of outputs"
+        )
+    partner: dict[int, int] = {}
+    if points:
+        found = np.array([p.output for p in points])
+        distance = np.linalg.norm(true[:, None] - found[None], axis=2)
+        rows, columns = scipy.optimize.linear_sum_assignment(distance)
+        near: BoolArray = distance[rows, columns] <= (np.inf if max_distance is None else max_distance)
+        partner = {int(i): int(j) for i, j, ok in zip(rows, columns, near) if ok}
+    matches = []
+    for i, y in enumerate(true):
+        mu = np.atleast_1d(np.asarray(multipliers[i], dtype=np.complex128))
+        if i not in partner:
+            matches.append(EquilibriumMatch(y, None, mu, np.full(len(mu), np.nan + 0j), None))
+            continue
+        point = points[partner[i]]
+        n_large = int(np.sum(np.abs(point.eigenvalues) >= 0.9 * np.min(np.abs(mu))))
+        candidates = point.eigenvalues[: max(n_large, len(mu))]
+        rows, columns = scipy.optimize.linear_sum_assignment(np.abs(mu[:, None] - candidates[None]))
+        pairs = np.full(len(mu), np.nan + 0j)
+        pairs[rows] = candidates[columns]
+        matches.append(EquilibriumMatch(y, point.output, mu, pairs, point))
+    return tuple(matches)
