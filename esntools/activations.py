@@ -26,6 +26,8 @@ __all__ = ["ACTIVATIONS", "Activation"]
 # (64 ulp) relative leaves more than a factor of ten. The certificates never rely on these numbers: the
 # checker encloses slopes again by ball arithmetic.
 _WIDEN: Final = 2.0**-46
+# A relative margin is no margin among the subnormal numbers; this is 64 times their spacing.
+_WIDEN_ABSOLUTE: Final = 2.0**-1068
 
 _Range = tuple[float, float]
 _RangeFunction = Callable[[float, float], _Range]
@@ -34,53 +36,56 @@ _ArrayFunction = Callable[[FloatArray], FloatArray]
 
 def _outwards(low: float, high: float, floor: float = -math.inf, ceiling: float = math.inf) -> _Range:
     """Widen [low, high] by the evaluation error, but not past bounds that are known exactly."""
-    low = math.nextafter(low - abs(low) * _WIDEN, -math.inf)
-    high = math.nextafter(high + abs(high) * _WIDEN, math.inf)
+    low = low - abs(low) * _WIDEN - _WIDEN_ABSOLUTE
+    high = high + abs(high) * _WIDEN + _WIDEN_ABSOLUTE
     return max(low, floor), min(high, ceiling)
 
 
-def _even_decreasing(
-    slope: Callable[[float], float], supremum: float, attained_floor: float
-) -> _RangeFunction:
-    """Range of a slope that is even and decreases with |z| (tanh, logistic, softsign, erf)."""
+def _even_decreasing(slope_bounds: Callable[[float], _Range], supremum: float) -> _RangeFunction:
+    """Range of a slope that is even and decreases with |z| to 0 (tanh, logistic, softsign, erf)."""
 
     def range_(low: float, high: float) -> _Range:
         near = 0.0 if low <= 0.0 <= high else min(abs(low), abs(high))
         far = max(abs(low), abs(high))
-        return _outwards(slope(far), supremum if near == 0.0 else slope(near), attained_floor, supremum)
+        highest = supremum if near == 0.0 else min(slope_bounds(near)[1], supremum)
+        return max(slope_bounds(far)[0], 0.0), highest
 
     return range_
 
 
-def _sech2(z: float) -> float:
+def _sech2(z: float) -> _Range:
     e = math.exp(-2.0 * abs(z))
-    return 4.0 * e / (1.0 + e) ** 2
+    slope = 4.0 * e / (1.0 + e) ** 2
+    return _outwards(slope, slope)
 
 
-def _logistic_slope(z: float) -> float:
+def _logistic_slope(z: float) -> _Range:
     e = math.exp(-abs(z))
-    return e / (1.0 + e) ** 2
+    slope = e / (1.0 + e) ** 2
+    return _outwards(slope, slope)
 
 
-def _softsign_slope(z: float) -> float:
-    return 1.0 / (1.0 + abs(z)) ** 2
+def _softsign_slope(z: float) -> _Range:
+    # Not (1 + |z|) ** 2, which Python refuses above 1e154.
+    r = 1.0 / (1.0 + abs(z))
+    return _outwards(r * r, r * r)
 
 
 # The double above 2/sqrt(pi) = 1.12837916709551257...
 _ERF_SUPREMUM: Final = math.nextafter(2.0 / math.sqrt(math.pi), math.inf)
 
 
-def _erf_slope(z: float) -> float:
-    return 2.0 / math.sqrt(math.pi) * math.exp(-min(z * z, 800.0)) if abs(z) < 27.0 else 0.0
+def _erf_slope(z: float) -> _Range:
+    # exp turns the rounding of the square into a relative error of z^2 2^-53.
+    square = min(z * z, 800.0)
+    margin = (square + 1.0) * 2.0**-51
+    scale = 2.0 / math.sqrt(math.pi)
+    return _outwards(scale * math.exp(-square - margin), scale * math.exp(-square + margin))
 
 
-def _step_range(below: float, at: float, above: float) -> _RangeFunction:
+def _relu_range(low: float, high: float) -> _Range:
     """Clarke range of relu: 0 below the kink, 1 above it, the hull at it."""
-
-    def range_(low: float, high: float) -> _Range:
-        return (1.0 if low > at else below), (0.0 if high < at else above)
-
-    return range_
+    return (1.0 if low > 0.0 else 0.0), (0.0 if high < 0.0 else 1.0)
 
 
 def _hard_tanh_range(low: float, high: float) -> _Range:
@@ -133,7 +138,12 @@ def _np_logistic_slope(z: FloatArray) -> FloatArray:
 
 
 def _np_erf_slope(z: FloatArray) -> FloatArray:
-    return 2.0 / math.sqrt(math.pi) * np.exp(-z * z)
+    # From |z| = 28 on the slope is 0 in float64, and z * z must not overflow.
+    return 2.0 / math.sqrt(math.pi) * np.exp(-np.square(np.minimum(np.abs(z), 28.0)))
+
+
+def _np_softsign_slope(z: FloatArray) -> FloatArray:
+    return np.square(1.0 / (1.0 + np.abs(z)))
 
 
 @final
@@ -199,6 +209,12 @@ class Activation:
         lowest, highest = self._slope_range(low, high)
         return max(lowest, self.slope_bounds[0]), min(highest, self.slope_bounds[1])
 
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        # By its name or expression, so that networks can be sent to other processes.
+        if self.name in ACTIVATIONS:
+            return Activation.named, (self.name,)
+        return Activation.from_sympy, (self.expression,)
+
     @property
     def monotone(self) -> bool:
         """Whether phi never decreases."""
@@ -255,11 +271,11 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
     for a in (
         Activation(
             "tanh", "tanh(x)", True, (-1.0, 1.0), (0.0, 1.0), 0,
-            np.tanh, _np_tanh_slope, _even_decreasing(_sech2, 1.0, 0.0),
+            np.tanh, _np_tanh_slope, _even_decreasing(_sech2, 1.0),
         ),
         Activation(
             "logistic", "1/(1 + exp(-x))", False, (0.0, 1.0), (0.0, 0.25), 1,
-            _np_logistic, _np_logistic_slope, _even_decreasing(_logistic_slope, 0.25, 0.0),
+            _np_logistic, _np_logistic_slope, _even_decreasing(_logistic_slope, 0.25),
         ),
         Activation(
             "identity", "x", True, (-_INF, _INF), (1.0, 1.0), 2,
@@ -267,7 +283,7 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
         ),
         Activation(
             "relu", "Max(0, x)", False, (0.0, _INF), (0.0, 1.0), 3,
-            _relu, lambda z: np.where(z > 0.0, 1.0, 0.0), _step_range(0.0, 0.0, 1.0),
+            _relu, lambda z: np.where(z > 0.0, 1.0, 0.0), _relu_range,
         ),
         Activation(
             "hard_tanh", "Max(-1, Min(1, x))", True, (-1.0, 1.0), (0.0, 1.0), 4,
@@ -275,12 +291,12 @@ ACTIVATIONS: Final[dict[str, Activation]] = {
         ),
         Activation(
             "softsign", "x/(1 + Abs(x))", True, (-1.0, 1.0), (0.0, 1.0), 5,
-            lambda z: z / (1.0 + np.abs(z)), lambda z: 1.0 / (1.0 + np.abs(z)) ** 2,
-            _even_decreasing(_softsign_slope, 1.0, 0.0),
+            lambda z: z / (1.0 + np.abs(z)), _np_softsign_slope,
+            _even_decreasing(_softsign_slope, 1.0),
         ),
         Activation(
             "erf", "erf(x)", True, (-1.0, 1.0), (0.0, _ERF_SUPREMUM), 6,
-            _np_erf, _np_erf_slope, _even_decreasing(_erf_slope, _ERF_SUPREMUM, 0.0),
+            _np_erf, _np_erf_slope, _even_decreasing(_erf_slope, _ERF_SUPREMUM),
         ),
         Activation(
             "sine", "sin(x)", True, (-1.0, 1.0), (-1.0, 1.0), 7,
