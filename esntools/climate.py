@@ -244,7 +244,7 @@ def successive_maxima(values: ArrayLike) -> FloatArray:
 
 
 def series_lag(values: ArrayLike) -> int:
-    """Return a delay for plotting: where the autocorrelation first falls below 0.5 (at least one step).
+    """Return a delay for plotting: where the autocorrelation first falls below 0.75 (at least one step).
 
     Raises
     ------
@@ -254,7 +254,7 @@ def series_lag(values: ArrayLike) -> int:
     Examples
     --------
     >>> series_lag(np.sin(2 * np.pi * np.arange(1000) / 60))
-    10
+    7
     """
     x = _series(values, "values")
     x = x - x.mean()
@@ -263,7 +263,7 @@ def series_lag(values: ArrayLike) -> int:
     correlation = np.fft.irfft(power)[: n // 4]
     if correlation[0] <= 0.0:
         return 1
-    below = np.flatnonzero(correlation < 0.5 * correlation[0])
+    below = np.flatnonzero(correlation < 0.75 * correlation[0])
     return int(max(1, below[0])) if len(below) else max(1, n // 40)
 
 

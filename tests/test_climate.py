@@ -61,8 +61,8 @@ def test_maxima_are_refined_between_samples() -> None:
     assert np.max(np.abs(x[1:-1][(x[1:-1] > x[:-2]) & (x[1:-1] >= x[2:])] - 1.0)) > 3e-2
 
 
-def test_lag_of_a_sine_is_a_sixth_of_its_period() -> None:
-    assert series_lag(np.sin(2 * np.pi * K / 120)) == 20
+def test_lag_of_a_sine_is_where_its_cosine_falls_below_three_quarters() -> None:
+    assert series_lag(np.sin(2 * np.pi * K / 120)) == int(np.ceil(np.arccos(0.75) / (2 * np.pi) * 120))
     assert series_lag(np.ones(100)) == 1
 
 

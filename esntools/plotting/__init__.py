@@ -1,0 +1,31 @@
+"""Plots of results, as ``plot_x(result, *, ax=None) -> Axes``: vector, legible in print and in greyscale.
+
+Compute first, then plot. Without `ax` a plot makes its own figure, which pyplot does not know; save it with
+``ax.figure.savefig("name.svg")``. Nothing is shown and no setting of Matplotlib is changed.
+"""
+
+from esntools.plotting.dynamics import plot_contraction, plot_eigenvalues
+from esntools.plotting.graphs import plot_graph, plot_phase_graph
+from esntools.plotting.series import (
+    plot_attractor,
+    plot_error_growth,
+    plot_forecast,
+    plot_return_map,
+    plot_ridge,
+    plot_spectrum,
+    plot_vpt,
+)
+
+__all__ = [
+    "plot_attractor",
+    "plot_contraction",
+    "plot_eigenvalues",
+    "plot_error_growth",
+    "plot_forecast",
+    "plot_graph",
+    "plot_phase_graph",
+    "plot_return_map",
+    "plot_ridge",
+    "plot_spectrum",
+    "plot_vpt",
+]
