@@ -77,7 +77,8 @@ def plot_eigenvalues(
             ax.plot(
                 part.real, part.imag, ls="", marker=_MARKS[i % len(_MARKS)], mfc=face,
                 mec=_COLOURS[i % len(_COLOURS)] if face == "none" else "white", ms=size,
-                mew=0.6 if many else 0.9, label=name if (face == "none") != bool(outside.any()) else "_", zorder=3 + i,
+                mew=0.6 if many else 0.9, zorder=3 + i,
+                label=name if (face == "none") != bool(outside.any()) else "_",
             )  # fmt: skip
     if reference is not None:
         true = np.asarray(reference, dtype=np.complex128)

@@ -196,9 +196,12 @@ def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax:
     for i, node in enumerate(nodes):
         ax.plot(
             *place[i], marker="s" if spurious[i] else "o", ms=_NODE,
-            mfc="#fde3d5" if spurious[i] else "#dbe9f4", mec=RED if spurious[i] else BLUE, mew=1.2, ls="", zorder=3,
+            mfc="#fde3d5" if spurious[i] else "#dbe9f4", mec=RED if spurious[i] else BLUE, mew=1.2,
+            ls="", zorder=3,
         )  # fmt: skip
-        ax.text(*place[i], str(node), fontsize=LABEL, ha="center", va="center", color=INK, zorder=4)
+        ax.text(
+            place[i, 0], place[i, 1], str(node), fontsize=LABEL, ha="center", va="center", color=INK, zorder=4
+        )
         if outputs is None:
             continue
         away = place[i] - centre

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -198,13 +198,9 @@ def plot_return_map(climate: Climate, *, ax: Axes | None = None) -> Axes:
     'maximum'
     """
     ax = new_axes(ax, (3.1, 3.0))
-    for values, form in (
-        (climate.maxima_data, {"marker": "o", "ms": 3.6, "mfc": "#c4c4c4", "mec": GREY, "mew": 0.3}),
-        (climate.maxima_free_run, {"marker": "x", "ms": 3.0, "mec": RED, "mew": 0.8}),
-    ):
-        label = "data" if form["marker"] == "o" else "network"
-        part = values[: _MAX_DOTS + 1]
-        ax.plot(part[:-1], part[1:], ls="", label=label, **form)
+    seen, run = climate.maxima_data[: _MAX_DOTS + 1], climate.maxima_free_run[: _MAX_DOTS + 1]
+    ax.plot(seen[:-1], seen[1:], "o", ms=3.6, mfc="#c4c4c4", mec=GREY, mew=0.3, label="data")
+    ax.plot(run[:-1], run[1:], "x", ms=3.0, mec=RED, mew=0.8, label="network")
     style(ax, x="maximum", y="next maximum", box=True)
     if len(climate.maxima_data) < 2:
         ax.text(
@@ -271,20 +267,18 @@ def plot_vpt(fit: Fit | ArrayLike, *, unit: str = "steps", ax: Axes | None = Non
     >>> plot_vpt([7.0, 8.5, 9.0, 9.2, 11.0], unit="Lyapunov times").get_xlabel()
     'valid prediction time (Lyapunov times)'
     """
-    if hasattr(fit, "vpt_steps"):
-        in_lyapunov = fit.vpt_lyapunov
-        unit = "steps" if in_lyapunov is None else "Lyapunov times"
-        values = np.asarray(fit.vpt_steps if in_lyapunov is None else in_lyapunov, dtype=np.float64)
-    else:
-        values = np.atleast_1d(np.asarray(fit, dtype=np.float64))
+    times: Any = fit
+    if hasattr(times, "vpt_steps"):
+        unit = "steps" if times.vpt_lyapunov is None else "Lyapunov times"
+        times = times.vpt_steps if times.vpt_lyapunov is None else times.vpt_lyapunov
+    values = np.atleast_1d(np.asarray(times, dtype=np.float64))
     if values.ndim != 1 or len(values) == 0:
         raise InvalidInputError("plot_vpt", f"shape {values.shape}", "at least one window is needed")
     ax = new_axes(ax, (3.4, 2.2))
     n_bins = int(np.clip(np.sqrt(len(values)) * 1.6, 3, 20))
     top = float(values.max()) or 1.0
-    counts, _, _ = ax.hist(
-        values, bins=np.linspace(0.0, top * 1.0001, n_bins + 1), color="#d9d9d9", ec=GREY, lw=0.6
-    )
+    counts, edges = np.histogram(values, np.linspace(0.0, top * 1.0001, n_bins + 1))
+    ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#d9d9d9", ec=GREY, lw=0.6)
     ax.plot(values, np.full(len(values), -0.045 * counts.max()), "|", color=INK, ms=5, mew=0.6, clip_on=False)
     mean, worst = float(values.mean()), float(np.quantile(values, 0.1))
     ax.set_ylim(-0.09 * counts.max(), 1.3 * counts.max())
