@@ -9,6 +9,7 @@ import os
 import platform
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,9 +35,9 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     path = Path(path)
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise InvalidInputError(
-            str(path), error.strerror or str(error), "the output path must be writable",
+            str(path), getattr(error, "strerror", None) or str(error), "the output path must be writable",
             "make the folder, or choose another with -o",
         ) from None  # fmt: skip
     try:
@@ -105,6 +106,14 @@ def write_npz(path: str | Path, header: Document, arrays: Mapping[str, NDArray[A
     write_bytes(path, buffer.getvalue())
 
 
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(2)
+    except OSError:
+        return b""
+
+
 def read_npz(path: str | Path, format_: str, newest: int) -> tuple[Document, dict[str, NDArray[Any]]]:
     """Read a file made by `write_npz` and check its format, version and checksum.
 
@@ -126,10 +135,12 @@ def read_npz(path: str | Path, format_: str, newest: int) -> tuple[Document, dic
         raise FileFormatError(place, "no such file", f"expected a file of format {format_!r}") from None
     except IsADirectoryError:
         raise FileFormatError(place, "a folder", f"expected a file of format {format_!r}") from None
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
-        if isinstance(error, FileFormatError):
-            raise
-        start = path.read_bytes()[:2] if path.is_file() else b""
+    except FileFormatError:
+        raise
+    # What zipfile and numpy raise on damaged members, RuntimeError being "encrypted" and its subclass
+    # NotImplementedError an unknown compression.
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, RuntimeError):
+        start = _first_bytes(path)
         what = (
             "a pickle"
             if start[:1] == b"\x80"
@@ -147,7 +158,7 @@ def read_npz(path: str | Path, format_: str, newest: int) -> tuple[Document, dic
         raise FileFormatError(place, "no esntools header", f"expected a file of format {format_!r}") from None
     if found != format_:
         raise FileFormatError(place, f"format {found!r}", f"expected format {format_!r}")
-    if not isinstance(version_, int) or version_ > newest:
+    if not isinstance(version_, int) or not 1 <= version_ <= newest:
         raise FileFormatError(
             place,
             f"format version {version_}",

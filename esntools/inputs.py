@@ -3,39 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias, final
+from typing import Any, TypeAlias, final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from esntools._typing import Document, FloatArray
 from esntools.errors import InvalidInputError
+from esntools.readout import checked_array
 
 __all__ = ["AnyInput", "Constant", "InputAlphabet", "InputBox", "InputClass", "InputSignal", "Zero"]
 
 
+def _array(value: ArrayLike, place: str) -> NDArray[Any]:
+    try:
+        return np.asarray(value)
+    except ValueError:
+        raise InvalidInputError(place, "a ragged list", "must be an array of real numbers") from None
+
+
 def _vector(value: ArrayLike, place: str) -> FloatArray:
-    vector = np.atleast_1d(np.array(value, dtype=np.float64))
-    if vector.ndim != 1:
-        raise InvalidInputError(place, f"shape {vector.shape}", "must be a number or a vector (n_inputs,)")
-    if not np.all(np.isfinite(vector)):
-        raise InvalidInputError(place, str(value), "every entry must be finite")
-    vector.setflags(write=False)
-    return vector
+    return checked_array(np.atleast_1d(_array(value, place)), place, (None,), "a number or (n_inputs,)")
 
 
 def _matrix(value: ArrayLike, place: str) -> FloatArray:
-    matrix = np.array(value, dtype=np.float64)
+    matrix = _array(value, place)
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or len(matrix) == 0:
         raise InvalidInputError(place, f"shape {matrix.shape}", "must be (n_steps, n_inputs), n_steps >= 1")
-    bad = np.argwhere(~np.isfinite(matrix))
-    if len(bad):
-        k, j = bad[0]
-        raise InvalidInputError(f"{place}[{k}, {j}]", str(matrix[k, j]), "every entry must be finite")
-    matrix.setflags(write=False)
-    return matrix
+    return checked_array(matrix, place, (None, None), "(n_steps, n_inputs)")
 
 
 @final
@@ -66,6 +63,8 @@ class Constant:
 class InputBox:
     """Every input sequence, varying in time, with low <= u[k] <= high componentwise.
 
+    An end that is one number holds for every component of the other end.
+
     >>> InputBox(-1, 1).low, InputBox([-1, 0], [1, 2]).high
     (array([-1.]), array([1., 2.]))
     """
@@ -74,7 +73,12 @@ class InputBox:
     high: FloatArray
 
     def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
-        lows, highs = np.broadcast_arrays(_vector(low, "InputBox.low"), _vector(high, "InputBox.high"))
+        lows, highs = _vector(low, "InputBox.low"), _vector(high, "InputBox.high")
+        if len(lows) != len(highs) and 1 not in (len(lows), len(highs)):
+            raise InvalidInputError(
+                "InputBox", f"{len(lows)} lower and {len(highs)} upper ends", "must be equally many, or one"
+            )
+        lows, highs = np.broadcast_arrays(lows, highs)
         for j, (a, b) in enumerate(zip(lows, highs, strict=True)):
             if a > b:
                 raise InvalidInputError(

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from esntools import files
 from esntools._typing import Document, FloatArray
 from esntools.activations import Activation
-from esntools.errors import FileFormatError, InvalidInputError
+from esntools.errors import EsntoolsError, FileFormatError, InvalidInputError
 from esntools.readout import Readout, checked_array
 
 __all__ = ["MODEL_FORMAT", "MODEL_VERSION", "EchoStateNetwork", "Readout", "WeightMatrix"]
@@ -33,9 +33,14 @@ def _checked_recurrent(value: Any) -> WeightMatrix:
         if array.shape[0] != array.shape[1] or array.shape[0] == 0:
             raise InvalidInputError("W", f"shape {array.shape}", "must be square with at least one unit")
         return array
-    if np.iscomplexobj(value):
+    if value.dtype.kind not in "biuf":
         raise InvalidInputError("W", f"dtype {value.dtype}", "must be an array of real numbers")
     matrix = scipy.sparse.csr_array(value, dtype=np.float64, copy=True)
+    try:
+        # An index out of range would make compiled code read outside the array.
+        matrix.check_format(full_check=True)
+    except ValueError as error:
+        raise InvalidInputError("W", str(error), "must be a valid sparse array") from None
     if matrix.shape[0] != matrix.shape[1] or matrix.shape[0] == 0:
         raise InvalidInputError("W", f"shape {matrix.shape}", "must be square with at least one unit")
     matrix.sum_duplicates()
@@ -121,8 +126,8 @@ class EchoStateNetwork:
         W = _checked_recurrent(self.W)
         n = int(W.shape[0])
         W_in = np.zeros((n, 0)) if self.W_in is None else self.W_in
-        b = np.full(n, float(self.b)) if np.ndim(self.b) == 0 else self.b
-        a = np.full(n, float(self.leak_rate)) if np.ndim(self.leak_rate) == 0 else self.leak_rate
+        b = [self.b] * n if np.ndim(self.b) == 0 else self.b
+        a = [self.leak_rate] * n if np.ndim(self.leak_rate) == 0 else self.leak_rate
         a = checked_array(a, "leak_rate", (n,), "() or (n_units,)")
         outside = np.flatnonzero((a <= 0.0) | (a > 1.0))
         if len(outside):
@@ -213,7 +218,10 @@ class EchoStateNetwork:
             raise InvalidInputError(
                 "x", f"shape {x.shape}", f"the last axis must be n_units = {self.n_units}"
             )
-        recurrent = x @ self.W.T if isinstance(self.W, np.ndarray) else (self.W @ x.T).T
+        if isinstance(self.W, np.ndarray):
+            recurrent = x @ self.W.T
+        else:
+            recurrent = (self.W @ x.reshape(-1, self.n_units).T).T.reshape(x.shape)
         z = recurrent + self._input(u, x.shape[:-1]) @ self.W_in.T + self.b
         if self.W_fb is not None and self.readout is not None:
             z = z + self.readout(x) @ self.W_fb.T
@@ -231,26 +239,33 @@ class EchoStateNetwork:
             raise InvalidInputError("output", "no readout", "the network has no readout to evaluate")
         return self.readout(np.asarray(x, dtype=np.float64))
 
+    def _gain(self, x: ArrayLike, u: ArrayLike | None) -> FloatArray:
+        """Return a phi'(z) at one state."""
+        z = self.preactivation(x, u)
+        if z.ndim != 1:
+            raise InvalidInputError("x", f"a batch of shape {z.shape}", "a Jacobian is taken at one state")
+        return np.asarray(self.leak_rate * self.activation.slope(z))
+
     def jacobian(self, x: ArrayLike, u: ArrayLike | None = None) -> FloatArray:
         r"""Return :math:`D_xG = I - A + A\,\mathrm{diag}(\varphi'(z))\,(W + W_\mathrm{fb} D\psi(x))`.
 
         The result is dense, of shape (n_units, n_units), at one state x.
         """
-        x = np.asarray(x, dtype=np.float64)
+        gain = self._gain(x, u)
         effective = self.dense_W()
         if self.W_fb is not None and self.readout is not None:
-            effective = effective + self.W_fb @ self.readout.jacobian(x)
-        gain = self.leak_rate * self.activation.slope(self.preactivation(x, u))
+            effective = effective + self.W_fb @ self.readout.jacobian(np.asarray(x, dtype=np.float64))
         return np.asarray(np.diag(1.0 - self.leak_rate) + gain[:, None] * effective)
 
     def jacobian_vector(self, x: ArrayLike, V: ArrayLike, u: ArrayLike | None = None) -> FloatArray:
         """Return D_xG(u, x) V at one state for V of shape (n_units,) or (n_units, k); D_xG is not formed."""
-        x = np.asarray(x, dtype=np.float64)
+        gain = self._gain(x, u)
         V = np.asarray(V, dtype=np.float64)
+        if V.ndim not in (1, 2) or V.shape[0] != self.n_units:
+            raise InvalidInputError("V", f"shape {V.shape}", "must be (n_units,) or (n_units, k)")
         W_V = np.asarray(self.W @ V)
         if self.W_fb is not None and self.readout is not None:
-            W_V = W_V + self.W_fb @ (self.readout.jacobian(x) @ V)
-        gain = self.leak_rate * self.activation.slope(self.preactivation(x, u))
+            W_V = W_V + self.W_fb @ (self.readout.jacobian(np.asarray(x, dtype=np.float64)) @ V)
         if V.ndim == 2:
             return np.asarray((1.0 - self.leak_rate)[:, None] * V + gain[:, None] * W_V)
         return np.asarray((1.0 - self.leak_rate) * V + gain * W_V)
@@ -279,7 +294,7 @@ class EchoStateNetwork:
 
     def at_input(self, u: ArrayLike) -> EchoStateNetwork:
         """Return the autonomous network under the constant input u (b becomes b + W_in u)."""
-        u = self._input(np.atleast_1d(np.asarray(u, dtype=np.float64)), ())
+        u = checked_array(np.atleast_1d(u), "u", (self.n_inputs,), "(n_inputs,)")
         return replace(self, b=self.b + self.W_in @ u, W_in=np.zeros((self.n_units, 0)))
 
     def folded(self) -> EchoStateNetwork:
@@ -413,9 +428,13 @@ class EchoStateNetwork:
         header, arrays = files.read_npz(path, MODEL_FORMAT, MODEL_VERSION)
         try:
             network = cls.from_parts(header["network"], arrays)
-        except (KeyError, TypeError) as error:
-            raise FileFormatError(str(path), f"missing {error}", "a model file needs every weight") from None
-        if network.content_hash != header["network"]["content_hash"]:
+            content_hash = header["network"]["content_hash"]
+        except EsntoolsError:
+            raise
+        except (KeyError, TypeError, ValueError) as error:
+            what = f"missing {error}" if isinstance(error, KeyError) else str(error)
+            raise FileFormatError(str(path), what, "a model file needs every weight") from None
+        if network.content_hash != content_hash:
             raise FileFormatError(
                 str(path), "content hash differs", "the weights must be those that were saved"
             )

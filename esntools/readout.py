@@ -17,19 +17,20 @@ __all__ = ["Readout", "checked_array"]
 def checked_array(value: ArrayLike, place: str, shape: tuple[int | None, ...], meaning: str) -> FloatArray:
     """Return a read-only C-contiguous float64 copy of that shape (None: any length), every entry finite."""
     try:
-        if np.iscomplexobj(value):
-            raise TypeError
-        array = np.array(value, dtype=np.float64, order="C")
-    except (TypeError, ValueError):
-        raise InvalidInputError(
-            place, f"{type(value).__name__}", "must be an array of real numbers"
-        ) from None
+        raw = np.asarray(value)
+    except ValueError:
+        raise InvalidInputError(place, "a ragged list", "must be an array of real numbers") from None
+    # Neither text that looks like numbers nor the real part of complex numbers.
+    if raw.dtype.kind not in "biuf":
+        kind = raw.dtype.name if raw.dtype.kind != "O" else type(value).__name__
+        raise InvalidInputError(place, kind, "must be an array of real numbers")
+    array = np.array(raw, dtype=np.float64, order="C")
     if array.ndim != len(shape) or any(n is not None and n != m for n, m in zip(shape, array.shape)):
         wanted = "(" + ", ".join("any" if n is None else str(n) for n in shape) + ")"
         raise InvalidInputError(place, f"shape {array.shape}", f"must have shape {wanted}, {meaning}")
     if not np.all(np.isfinite(array)):
         index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInputError(f"{place}{list(index)}", str(array[index]), "every weight must be finite")
+        raise InvalidInputError(f"{place}{list(index)}", str(array[index]), "every entry must be finite")
     # -0.0 and 0.0 are the same weight and must hash alike.
     array += 0.0
     array.setflags(write=False)
