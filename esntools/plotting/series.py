@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import FloatArray
 from esntools.climate import Climate, ForecastWindow, power_spectrum
 from esntools.errors import InvalidInputError
-from esntools.plotting.style import BLUE, GREY, INK, RED, TICK, key, new_axes, panels, style
+from esntools.plotting.style import BLUE, GREY, INK, PALE, RED, TICK, key, new_axes, panels, style
 
 if TYPE_CHECKING:
     from esntools.training import Fit
@@ -119,7 +119,7 @@ def plot_forecast(window: ForecastWindow, *, ax: Axes | None = None) -> Axes:
     upper, lower = panels(ax, [(0.0, 0.46, 1.0, 0.54), (0.0, 0.0, 1.0, 0.38)])
     time, step, label = _clock(window)
     unit = "time units" if label == "time" else label.removeprefix("time in ")
-    upper.plot(time, window.truth[:, 0], color=GREY, lw=2.2, label="what happened", solid_capstyle="round")
+    upper.plot(time, window.truth[:, 0], color=PALE, lw=2.8, label="what happened", solid_capstyle="round")
     upper.plot(time, window.forecast[:, 0], color=RED, lw=1.1, ls=(0, (4, 1.2)), label="forecast")
     truth = window.truth[:, 0]
     pad = 0.15 * (truth.max() - truth.min() or 1.0)
@@ -199,7 +199,7 @@ def plot_return_map(climate: Climate, *, ax: Axes | None = None) -> Axes:
     """
     ax = new_axes(ax, (3.1, 3.0))
     seen, run = climate.maxima_data[: _MAX_DOTS + 1], climate.maxima_free_run[: _MAX_DOTS + 1]
-    ax.plot(seen[:-1], seen[1:], "o", ms=3.6, mfc="#c4c4c4", mec=GREY, mew=0.3, label="data")
+    ax.plot(seen[:-1], seen[1:], "o", ms=3.6, mfc="#d0d0d0", mec=GREY, mew=0.3, label="data")
     ax.plot(run[:-1], run[1:], "x", ms=3.0, mec=RED, mew=0.8, label="network")
     style(ax, x="maximum", y="next maximum", box=True)
     if len(climate.maxima_data) < 2:
@@ -230,7 +230,7 @@ def plot_spectrum(climate: Climate, *, ax: Axes | None = None) -> Axes:
     ax = new_axes(ax, (3.4, 2.6))
     top = 0.0
     for values, colour, line, width, label in (
-        (climate.data, GREY, "-", 2.2, "data"),
+        (climate.data, PALE, "-", 2.6, "data"),
         (climate.free_run, RED, (0, (4, 1.2)), 1.1, "network"),
     ):
         frequency, power = power_spectrum(values, dt=climate.dt)

@@ -12,15 +12,15 @@ from typing import Any, Final
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "GREEN", "GREY", "INK", "LABEL", "ORANGE", "RED", "TICK", "new_axes", "panels", "style"]
+__all__ = ["BLUE", "GREY", "INK", "LABEL", "PALE", "RED", "TICK", "new_axes", "panels", "style"]
 
-# Okabe and Ito's palette, distinct to colour-blind readers; never the only mark of a difference.
+# After Okabe and Ito's palette, distinct to colour-blind readers; the red is darker than theirs so that it
+# stands out from PALE in greyscale too. Colour is never the only mark of a difference.
 INK: Final = "#1a1a1a"
 GREY: Final = "#8c8c8c"
+PALE: Final = "#bdbdbd"
 BLUE: Final = "#0072B2"
-RED: Final = "#D55E00"
-GREEN: Final = "#009E73"
-ORANGE: Final = "#E69F00"
+RED: Final = "#B03A06"
 
 #: Font sizes in points at the figure's own width (one journal column is 3.4 inches).
 LABEL: Final = 9.0
