@@ -25,11 +25,11 @@ __all__ = ["Bound", "bound_slope", "bound_value"]
 
 _INF: Final = math.inf
 _TOLERANCE: Final = 1e-9
-_BUDGET: Final = 20000
-_SIGN_BUDGET: Final = 4000
+_BUDGET: Final = 6000
+_SIGN_BUDGET: Final = 1000
 # A box this narrow whose bound is still infinite sits on a pole, or on a slope without bound.
 _NARROW: Final = 2.0**-60
-_WIDE: Final = 0.05
+_WIDE: Final = 0.2
 _FAR: Final = 2.0**48
 
 
@@ -269,7 +269,7 @@ def bound_slope(
         How tight the ends should be (relative to their size where it is above 1); default 1e-9. The bounds
         are proved whether or not it is reached.
     budget : int, optional
-        At most this many boxes are halved for each end; default 20000.
+        At most this many boxes are halved for each end; default 6000.
 
     Raises
     ------

@@ -46,9 +46,22 @@ def _product(a: float, b: float) -> tuple[float, float]:
     if a == 0.0 or b == 0.0:
         return 0.0, 0.0
     p = a * b
-    if abs(a) == 1.0 or abs(b) == 1.0 or math.isinf(a) or math.isinf(b):
+    if math.isinf(a) or math.isinf(b):
+        return p, p
+    # A product with a power of two is exact unless it underflows or overflows.
+    if 1e-300 < abs(p) < 1e300 and (abs(math.frexp(a)[0]) == 0.5 or abs(math.frexp(b)[0]) == 0.5):
         return p, p
     return math.nextafter(p, -_INF), math.nextafter(p, _INF)
+
+
+def _inverse(x: float) -> tuple[float, float]:
+    """Return bounds below and above of 1/x: rounded to nearest, hence one ulp outwards covers it."""
+    y = 1.0 / x
+    if math.isinf(x):
+        return (0.0, 0.0)
+    if abs(math.frexp(x)[0]) == 0.5 and 1e-300 < abs(x) < 1e300:
+        return y, y
+    return math.nextafter(y, -_INF), math.nextafter(y, _INF)
 
 
 def _below(ball: arb) -> float:
@@ -196,9 +209,9 @@ class Interval:
             raise NotReal("a division by zero")
         if self.lo < 0.0 < self.hi:
             return WHOLE
-        # 1/x rounds to nearest: one ulp outwards covers it. An end at zero opens to infinity.
-        lo = -_INF if self.hi == 0.0 else math.nextafter(1.0 / self.hi, -_INF)
-        hi = _INF if self.lo == 0.0 else math.nextafter(1.0 / self.lo, _INF)
+        # An end at zero opens to infinity.
+        lo = -_INF if self.hi == 0.0 else _inverse(self.hi)[0]
+        hi = _INF if self.lo == 0.0 else _inverse(self.lo)[1]
         return Interval(max(lo, 0.0) if self.lo >= 0.0 else lo, min(hi, 0.0) if self.hi <= 0.0 else hi)
 
     # -- elementary functions ----------------------------------------------------------------------------

@@ -9,10 +9,13 @@ all the way to infinity, where plain interval arithmetic knows nothing. Whatever
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Final, TypeAlias, final
+
+from flint import fmpq
 
 from esntools.intervals import Interval
 
@@ -22,12 +25,20 @@ _MAX_TERMS: Final = 6
 _ORDER: Final = 3
 _BITS: Final = 192
 
+# Exponents are Python numbers, which hash fast; coefficients are flint's, which multiply fast.
+_Exponent: TypeAlias = int | Fraction
 #: E as ((exponent, coefficient), ...) with falling positive exponents; then p and q.
-_Key: TypeAlias = tuple[tuple[tuple[Fraction, Fraction], ...], Fraction, Fraction]
-_Coefficient: TypeAlias = tuple[Fraction, Fraction]
+_Key: TypeAlias = tuple[tuple[tuple[_Exponent, _Exponent], ...], _Exponent, _Exponent]
+_Coefficient: TypeAlias = tuple[fmpq, fmpq]
 
-_ONE: Final[_Key] = ((), Fraction(0), Fraction(0))
-_EXACTLY_ONE: Final[_Coefficient] = (Fraction(1), Fraction(1))
+_ONE: Final[_Key] = ((), 0, 0)
+_ZERO: Final = fmpq(0)
+_UNIT: Final = fmpq(1)
+_EXACTLY_ONE: Final[_Coefficient] = (_UNIT, _UNIT)
+_GRID: Final = fmpq(2) ** _BITS
+
+_EXP: Final = [Fraction(1, math.factorial(k)) for k in range(_ORDER + 1)]
+_LOG: Final = [Fraction(0)] + [Fraction((-1) ** (k - 1), k) for k in range(1, _ORDER + 1)]
 
 
 class TailUnknown(ArithmeticError):
@@ -39,34 +50,48 @@ def _times(a: _Coefficient, b: _Coefficient) -> _Coefficient:
     return _short(min(products), max(products))
 
 
-def _short(lo: Fraction, hi: Fraction) -> _Coefficient:
-    """Round outwards when the fractions have become long and the interval is not a point."""
-    if lo != hi:
-        if lo.denominator.bit_length() > _BITS:
-            lo = Fraction(math.floor(lo * 2**_BITS), 2**_BITS)
-        if hi.denominator.bit_length() > _BITS:
-            hi = Fraction(math.ceil(hi * 2**_BITS), 2**_BITS)
-    elif lo.denominator.bit_length() > 4 * _BITS:
-        return Fraction(math.floor(lo * 2**_BITS), 2**_BITS), Fraction(math.ceil(lo * 2**_BITS), 2**_BITS)
+def _short(lo: fmpq, hi: fmpq) -> _Coefficient:
+    """Round outwards when the fractions have become long, an exact point only when they are very long."""
+    if max(lo.height_bits(), hi.height_bits()) > (2 * _BITS if lo != hi else 4 * _BITS):
+        return (lo * _GRID).floor() / _GRID, (hi * _GRID).ceil() / _GRID
     return lo, hi
+
+
+def _flint(value: _Exponent) -> fmpq:
+    return fmpq(value.numerator, value.denominator)
+
+
+def _python(value: fmpq) -> _Exponent:
+    p, q = int(value.p), int(value.q)
+    return p if q == 1 else Fraction(p, q)
 
 
 def _from_interval(value: Interval) -> _Coefficient:
     if not value.finite:
         raise TailUnknown
-    return Fraction(value.lo), Fraction(value.hi)
+    return fmpq(*value.lo.as_integer_ratio()), fmpq(*value.hi.as_integer_ratio())
 
 
 def _to_interval(c: _Coefficient) -> Interval:
-    return Interval.rational(c[0]).hull(Interval.rational(c[1]))
+    return _number(c[0]).hull(_number(c[1]))
+
+
+def _number(value: fmpq) -> Interval:
+    return Interval.rational(Fraction(int(value.p), int(value.q)))
+
+
+def _integral(value: _Exponent) -> _Exponent:
+    return value.numerator if value.denominator == 1 else value
 
 
 def _quotient(a: _Key, b: _Key) -> _Key:
-    exponents = dict(a[0])
-    for e, c in b[0]:
-        exponents[e] = exponents.get(e, Fraction(0)) - c
-    E = tuple(sorted(((e, c) for e, c in exponents.items() if c), reverse=True))
-    return E, a[1] - b[1], a[2] - b[2]
+    E = a[0]
+    if b[0]:
+        exponents = dict(E)
+        for e, c in b[0]:
+            exponents[e] = _integral(exponents.get(e, 0) - c)
+        E = tuple(sorted(((e, c) for e, c in exponents.items() if c), reverse=True))
+    return E, _integral(a[1] - b[1]), _integral(a[2] - b[2])
 
 
 def _product(a: _Key, b: _Key) -> _Key:
@@ -79,7 +104,8 @@ def _sign(key: _Key) -> int:
     return (leading > 0) - (leading < 0)
 
 
-def _decaying_bound(key: _Key, start: Fraction) -> Fraction:
+@functools.lru_cache(maxsize=4096)
+def _decaying_bound(key: _Key, start: Fraction) -> fmpq:
     """Return an upper bound of a decaying term on [B, oo), after a proof that it falls from B on.
 
     With t = x**e for the leading exponent e of E, x times the slope of the term's logarithm is at most
@@ -87,7 +113,7 @@ def _decaying_bound(key: _Key, start: Fraction) -> Fraction:
     """
     E, p, q = key
     b = Interval.rational(start)
-    rest = Interval.rational(max(p, Fraction(0)) if E else p)
+    rest = Interval.rational(max(p, 0) if E else p)
     if q > 0:
         if start <= 1:
             raise TailUnknown
@@ -99,20 +125,20 @@ def _decaying_bound(key: _Key, start: Fraction) -> Fraction:
         factor = Interval.rational(lead * c)
         for e, d in E[1:]:
             if d > 0:
-                factor = factor + Interval.rational(e * d) * b.power(e - lead)
+                factor = factor + Interval.rational(e * d) * b.power(Fraction(e - lead))
         if factor.hi > 0.0:
             raise TailUnknown
-        rest = rest + factor * b.power(lead)
+        rest = rest + factor * b.power(Fraction(lead))
     if rest.hi > 0.0:
         raise TailUnknown
-    value = b.power(p)
+    value = b.power(Fraction(p))
     for e, c in E:
-        value = value * (Interval.rational(c) * b.power(e)).exp()
+        value = value * (Interval.rational(c) * b.power(Fraction(e))).exp()
     if q:
-        value = value * b.log().power(q)
+        value = value * b.log().power(Fraction(q))
     if not value.finite:
         raise TailUnknown
-    return Fraction(value.hi)
+    return fmpq(*value.hi.as_integer_ratio())
 
 
 @final
@@ -133,17 +159,17 @@ class Tail:
 
     @classmethod
     def variable(cls, start: Fraction) -> Tail:
-        return cls({((), Fraction(1), Fraction(0)): _EXACTLY_ONE}, start)
+        return cls({((), 1, 0): _EXACTLY_ONE}, start)
 
     @classmethod
     def rational_on(cls, value: Fraction, start: Fraction) -> Tail:
-        return cls({_ONE: (value, value)} if value else {}, start)
+        return cls({_ONE: (_flint(value),) * 2} if value else {}, start)
 
     def constant(self, value: Interval) -> Tail:
         return self._constant(_from_interval(value))
 
     def _constant(self, value: _Coefficient) -> Tail:
-        return Tail({_ONE: value} if any(value) else {}, self.start)
+        return Tail({_ONE: value} if value[0] or value[1] else {}, self.start)
 
     def whole(self) -> Tail:
         raise TailUnknown
@@ -173,7 +199,7 @@ class Tail:
     def _small(self) -> _Coefficient:
         """Return bounds of a sum of decaying and constant terms."""
         if not self.terms:
-            return Fraction(0), Fraction(0)
+            return _ZERO, _ZERO
         # Factored term by term: -u + u**2 with u in [0, 1/4] is -u (1 - u), hence never positive.
         lead, (lo, hi) = self._leading()
         sign = _sign(lead)
@@ -182,7 +208,7 @@ class Tail:
         if sign == 0:
             return _short(lo, hi)
         bound = _decaying_bound(lead, self.start)
-        return _short(min(lo * bound, Fraction(0)), max(hi * bound, Fraction(0)))
+        return _short(min(lo * bound, _ZERO), max(hi * bound, _ZERO))
 
     def _leading(self) -> tuple[_Key, _Coefficient]:
         """Return (L, C) with self in L * C on the tail."""
@@ -206,9 +232,9 @@ class Tail:
         sign = _sign(lead)
         if sign > 0:
             return Interval(0.0 if lo >= 0 else -math.inf, 0.0 if hi <= 0 else math.inf)
-        bound = Fraction(1) if sign == 0 else _decaying_bound(lead, self.start)
+        bound = _UNIT if sign == 0 else _decaying_bound(lead, self.start)
         if sign < 0:
-            lo, hi = min(lo * bound, Fraction(0)), max(hi * bound, Fraction(0))
+            lo, hi = min(lo * bound, _ZERO), max(hi * bound, _ZERO)
         return _to_interval((lo, hi))
 
     def diverges(self) -> bool:
@@ -232,9 +258,9 @@ class Tail:
             return NotImplemented
         terms = dict(self.terms)
         for key, (a, b) in other.terms.items():
-            lo, hi = terms.get(key, (Fraction(0), Fraction(0)))
+            lo, hi = terms.get(key, (_ZERO, _ZERO))
             terms[key] = _short(lo + a, hi + b)
-        return Tail({key: c for key, c in terms.items() if any(c)}, self.start)._capped()
+        return Tail({key: c for key, c in terms.items() if c[0] or c[1]}, self.start)._capped()
 
     def __sub__(self, other: Tail) -> Tail:
         return self + -other
@@ -246,12 +272,12 @@ class Tail:
         for key, a in self.terms.items():
             for key_, b in other.terms.items():
                 new, c = _product(key, key_), _times(a, b)
-                lo, hi = terms.get(new, (Fraction(0), Fraction(0)))
+                lo, hi = terms.get(new, (_ZERO, _ZERO))
                 terms[new] = _short(lo + c[0], hi + c[1])
-        return Tail({key: c for key, c in terms.items() if any(c)}, self.start)._capped()
+        return Tail({key: c for key, c in terms.items() if c[0] or c[1]}, self.start)._capped()
 
     def scale(self, factor: Fraction) -> Tail:
-        return self * self._constant((factor, factor))
+        return self * self._constant((_flint(factor),) * 2)
 
     def _capped(self) -> Tail:
         """Fold the smallest terms into the smallest one kept, so that the number of terms stays bounded."""
@@ -274,9 +300,10 @@ class Tail:
         lead, c, rest = self._factored()
         if c[0] <= 0 <= c[1] or (exponent.denominator > 1 and c[0] < 0):
             raise TailUnknown
-        head = Tail({(tuple((e, d * exponent) for e, d in lead[0]), lead[1] * exponent, lead[2] * exponent):
-                     self._number_power(c, exponent)}, self.start)  # fmt: skip
-        inverse = self._constant(_short(*sorted((1 / c[0], 1 / c[1]))))
+        E = tuple((e, _integral(d * exponent)) for e, d in lead[0])
+        key = E, _integral(lead[1] * exponent), _integral(lead[2] * exponent)
+        head = Tail({key: self._number_power(c, exponent)}, self.start)
+        inverse = self._constant(_short(1 / c[1], 1 / c[0]))
         return head * (rest * inverse)._one_plus_power(exponent)
 
     @staticmethod
@@ -289,39 +316,33 @@ class Tail:
         return _from_interval(_to_interval(c).power(exponent))
 
     def _one_plus_power(self, exponent: Fraction) -> Tail:
-        """Return (1 + r)**exponent for this decaying r: Taylor's terms and Lagrange's remainder."""
+        """Return (1 + r)**exponent for this decaying r."""
+        binomial = [Fraction(1)]
+        for k in range(_ORDER):
+            binomial.append(binomial[-1] * (exponent - k) / (k + 1))
+        return self._taylor(binomial, lambda at: _positive(at).power(exponent - _ORDER))
 
-        def derivative(order: int, at: Interval) -> Interval:
-            factor = Fraction(1)
-            for k in range(order):
-                factor *= exponent - k
-            if factor == 0:
-                return Interval(0.0, 0.0)
-            base = Interval(1.0, 1.0) + at
-            if base.lo <= 0.0:
-                raise TailUnknown
-            return base.power(exponent - order).scale(factor)
+    def _taylor(self, coefficients: list[Fraction], last: Callable[[Interval], Interval]) -> Tail:
+        """Return f(r) for decaying r: Taylor's polynomial and Lagrange's remainder.
 
-        return self._taylor(derivative)
-
-    def _taylor(self, derivative: Callable[[int, Interval], Interval]) -> Tail:
-        """Return f(r) for decaying r, given enclosures of f's derivatives on an interval."""
-        at_zero, here = Interval(0.0, 0.0), _to_interval(self._small())
+        The remainder is coefficients[_ORDER] * last(xi) * r**_ORDER with xi between 0 and r.
+        """
+        here = _to_interval(self._small())
         around = Interval(min(here.lo, 0.0), max(here.hi, 0.0))
-        power = result = None
-        for k in range(_ORDER + 1):
-            coefficient = derivative(k, at_zero if k < _ORDER else around).scale(Fraction(1, math.factorial(k)))
-            power = self.rational_on(Fraction(1), self.start) if power is None else power * self
-            term = self.constant(coefficient) * power
-            result = term if result is None else result + term
-        assert result is not None
-        return result
+        power = self.rational_on(Fraction(1), self.start)
+        result = power.scale(coefficients[0])
+        for k in range(1, _ORDER):
+            power = power * self
+            result = result + power.scale(coefficients[k])
+        if coefficients[_ORDER] == 0:
+            return result
+        return result + (power * self * self.constant(last(around))).scale(coefficients[_ORDER])
 
     # -- elementary functions ----------------------------------------------------------------------------
 
     def exp(self) -> Tail:
-        E: list[tuple[Fraction, Fraction]] = []
-        p, scale, decaying = Fraction(0), self._constant(_EXACTLY_ONE), {}
+        E: list[tuple[_Exponent, _Exponent]] = []
+        p, scale, decaying = 0, self._constant(_EXACTLY_ONE), {}
         for key, (a, b) in self.terms.items():
             if key == _ONE:
                 scale = scale * self.constant(_to_interval((a, b)).exp())
@@ -329,39 +350,31 @@ class Tail:
                 decaying[key] = (a, b)
             elif key[0] == () and key[2] == 0:
                 # An inexact rate c in [a, b]: exp(c x**p) lies between 0 and exp(b x**p).
-                E.append((key[1], b))
+                E.append((key[1], _python(b)))
                 if a != b:
-                    scale = scale * self._constant((Fraction(0), Fraction(1)))
-            elif key == ((), Fraction(0), Fraction(1)) and a == b:
-                p += a
+                    scale = scale * self._constant((_ZERO, _UNIT))
+            elif key == ((), 0, 1) and a == b:
+                p = _python(a)
             else:
                 return self.constant(self.range().exp())
         growth = tuple(sorted(((e, c) for e, c in E if c), reverse=True))
         small = Tail(decaying, self.start)
-        tail = small._taylor(lambda order, at: at.exp()) if decaying else self._constant(_EXACTLY_ONE)
-        return Tail({(growth, p, Fraction(0)): _EXACTLY_ONE}, self.start) * scale * tail
+        tail = small._taylor(_EXP, Interval.exp) if decaying else self._constant(_EXACTLY_ONE)
+        return Tail({(growth, p, 0): _EXACTLY_ONE}, self.start) * scale * tail
 
     def log(self) -> Tail:
         lead, c, rest = self._factored()
         if c[0] <= 0 or lead[2] != 0:
             raise TailUnknown
-        terms: dict[_Key, _Coefficient] = {((), e, Fraction(0)): (d, d) for e, d in lead[0]}
+        terms: dict[_Key, _Coefficient] = {((), e, 0): (_flint(d),) * 2 for e, d in lead[0]}
         if lead[1]:
-            terms[((), Fraction(0), Fraction(1))] = (lead[1], lead[1])
+            terms[((), 0, 1)] = (_flint(lead[1]),) * 2
         if c != _EXACTLY_ONE:
             terms[_ONE] = _from_interval(_to_interval(c).log())
-        inverse = self._constant(_short(*sorted((1 / c[0], 1 / c[1]))))
+        inverse = self._constant(_short(1 / c[1], 1 / c[0]))
 
-        def derivative(order: int, at: Interval) -> Interval:
-            base = Interval(1.0, 1.0) + at
-            if base.lo <= 0.0:
-                raise TailUnknown
-            if order == 0:
-                return base.log()
-            sign = Fraction((-1) ** (order - 1) * math.factorial(order - 1))
-            return base.power(Fraction(-order)).scale(sign)
-
-        return Tail(terms, self.start) + ((rest * inverse)._taylor(derivative) if rest.terms else rest)
+        small = (rest * inverse)._taylor(_LOG, lambda at: _positive(at).power(Fraction(-_ORDER)))
+        return Tail(terms, self.start) + small
 
     def _grows(self) -> int:
         """Return the sign of the infinity that it tends to, or 0."""
@@ -372,7 +385,7 @@ class Tail:
 
     def _bounded(self, function: Callable[[Interval], Interval], slope: Callable[[Interval], Interval]) -> Tail:
         """Return f(c + r) = f(c) + r f'(somewhere between) for a bounded argument with constant part c."""
-        constant = self.terms.get(_ONE, (Fraction(0), Fraction(0)))
+        constant = self.terms.get(_ONE, (_ZERO, _ZERO))
         rest = Tail({key: c for key, c in self.terms.items() if key != _ONE}, self.start)
         whole = self.range()
         if not whole.finite:
@@ -429,7 +442,7 @@ class Tail:
         if not g.positive:
             raise TailUnknown
         half = (g * g).power(Fraction(-1)).scale(Fraction(1, 2))
-        within = self._constant(_EXACTLY_ONE) - half * self._constant((Fraction(0), Fraction(1)))
+        within = self._constant(_EXACTLY_ONE) - half * self._constant((_ZERO, _UNIT))
         rate = Interval.pi().power(Fraction(-1, 2))
         erfc = (-(g * g)).exp() * g.power(Fraction(-1)) * self.constant(rate) * within
         value = self._constant(_EXACTLY_ONE) - erfc
@@ -450,6 +463,14 @@ class Tail:
 
     def larger(self, other: Tail) -> Tail:
         return self.constant(self.range().larger(other.range()))
+
+
+def _positive(v: Interval) -> Interval:
+    """Return 1 + v, which must be positive."""
+    base = Interval(1.0, 1.0) + v
+    if base.lo <= 0.0:
+        raise TailUnknown
+    return base
 
 
 def _one_plus_square(v: Interval) -> Interval:
