@@ -1,0 +1,312 @@
+"""Choosing reservoir and penalty: one drive and one decomposition per candidate, judged by free runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+
+from esntools._typing import FloatArray, Progress, no_progress
+from esntools.interop import reservoir_weights
+from esntools.network import EchoStateNetwork
+from esntools.ridge import Blocks, Decomposition, RidgePath, RidgeSolution, decompose, path
+from esntools.search import HYPERPARAMETERS, Hyperparameters, horizon_weights, propose, window_errors
+from esntools.simulation import drive
+
+__all__ = ["Driven", "Selected", "Trial", "Workspace", "select"]
+
+_CHUNK: Final = 4096
+_STORE_BYTES: Final = 500_000_000
+_SEARCH_UNITS: Final = 300
+_SEARCH_ROWS: Final = 5000
+# The Gram matrix, all that the search pays for, holds nothing below about 1e-12 of its mean diagonal.
+_SEARCH_PENALTIES: Final = np.logspace(-12, -1, 12)
+_FINAL_PENALTIES: Final = np.logspace(-18, -1, 35)
+_RECYCLED, _FRESH = 8, 6
+_FINAL_RECYCLED, _FINAL_FRESH = 20, 16
+
+
+@final
+@dataclass(frozen=True)
+class Trial:
+    """One candidate of the search: its settings, its best penalty and the score there (lower is better)."""
+
+    hyperparameters: Hyperparameters
+    ridge: float
+    score: float
+
+
+class Driven:
+    """The states of one reservoir along every piece: stored when they fit, else computed again."""
+
+    def __init__(self, network: EchoStateNetwork, inputs: list[FloatArray]) -> None:
+        self.network = network
+        self._inputs = inputs
+        total = sum(len(piece) for piece in inputs) * network.n_units * 8
+        self._stored = [drive(network, piece).states for piece in inputs] if total <= _STORE_BYTES else None
+
+    def chunks(self, piece: int, stop: int) -> Iterator[tuple[int, FloatArray]]:
+        """Yield (first row, states) until `stop`."""
+        x: FloatArray | None = None
+        for k in range(0, stop, _CHUNK):
+            end = min(k + _CHUNK, stop)
+            if self._stored is not None:
+                yield k, self._stored[piece][k:end]
+                continue
+            states = drive(self.network, self._inputs[piece][k:end], x).states
+            x = states[-1]
+            yield k, states
+
+    def at(self, rows: list[tuple[int, int]]) -> FloatArray:
+        """Return the states after the given (piece, row)s, shape (len(rows), n_units)."""
+        found = np.empty((len(rows), self.network.n_units))
+        for piece in {piece for piece, _ in rows}:
+            mine = [(k, i) for i, (other, k) in enumerate(rows) if other == piece]
+            for start, states in self.chunks(piece, max(k for k, _ in mine) + 1):
+                for k, i in mine:
+                    if start <= k < start + len(states):
+                        found[i] = states[k - start]
+        return found
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """One fitting problem in scaled units.
+
+    Attributes
+    ----------
+    inputs, targets : list of array
+        What drives the reservoir, and what its state after input k should say; targets may be shorter.
+    main, train_end, validation_end : int
+        The piece whose tail is held back: rows [train_end, validation_end) judge, later ones test.
+    washout : int
+    horizon : int
+        Steps of a free run.
+    period : float
+        Mean period of the series in steps.
+    closed : bool
+        Whether the inputs are the network's own predictions, one step late: the score is then of free runs.
+    squares : bool
+        Features x and x*x instead of x.
+    """
+
+    inputs: list[FloatArray]
+    targets: list[FloatArray]
+    main: int
+    train_end: int
+    validation_end: int
+    washout: int
+    horizon: int
+    period: float
+    closed: bool
+    squares: bool
+
+    @property
+    def n_outputs(self) -> int:
+        return int(self.targets[0].shape[1])
+
+    def ranges(self, part: str) -> list[tuple[int, int, int]]:
+        """Return (piece, start, stop) rows of "train", "validation", "fit" (both), "test" or "all"."""
+        ends = {"train": self.train_end, "fit": self.validation_end, "all": len(self.targets[self.main])}
+        if part == "validation":
+            return [(self.main, self.train_end, self.validation_end)]
+        if part == "test":
+            return [(self.main, self.validation_end, len(self.targets[self.main]))]
+        return [
+            (i, self.washout, ends[part] if i == self.main else len(target))
+            for i, target in enumerate(self.targets)
+        ]
+
+    def blocks(self, driven: Driven, part: str, at_most: int | None = None) -> Blocks:
+        """Return the rows of a part as features and targets, the first `at_most` of them."""
+
+        def rows() -> Iterator[tuple[FloatArray, FloatArray]]:
+            left = at_most
+            for piece, start, stop in self.ranges(part):
+                if left is not None:
+                    stop = min(stop, start + left)
+                    left -= max(stop - start, 0)
+                for k, states in driven.chunks(piece, stop):
+                    states = states[max(start - k, 0) :]
+                    if len(states):
+                        first = max(start, k)
+                        yield self.features(states), self.targets[piece][first : first + len(states)]
+
+        return rows
+
+    def features(self, states: FloatArray) -> FloatArray:
+        return np.hstack([states, states * states]) if self.squares else states
+
+    def windows(self, n_recycled: int, n_fresh: int) -> list[tuple[int, int]]:
+        """Return starts (piece, row): evenly over the rows fitted, and over those held back for judging."""
+        h = self.horizon
+        inside = [
+            (piece, k) for piece, start, stop in self.ranges("train") for k in range(start, stop - h + 1)
+        ]
+        picks = np.unique(np.linspace(0, max(len(inside) - 1, 0), n_recycled).round().astype(int))
+        last = max(self.train_end, self.validation_end - h)
+        fresh = np.unique(np.linspace(self.train_end, last, n_fresh).round().astype(int))
+        return [inside[i] for i in picks if inside] + [(self.main, int(k)) for k in fresh]
+
+    def truths(self, starts: list[tuple[int, int]], n_steps: int) -> FloatArray:
+        """Return what should follow each start, shape (n_steps, n_starts, n_outputs)."""
+        return np.stack([self.targets[piece][k : k + n_steps] for piece, k in starts], axis=1)
+
+    def scores(
+        self, driven: Driven, q: Decomposition, penalties: FloatArray, starts: list[tuple[int, int]]
+    ) -> FloatArray:
+        """Return the score of each penalty: of free runs, or the validation error of an open loop."""
+        weights = q.weights(penalties)
+        intercepts = q.intercepts(weights)
+        if self.closed:
+            steps = min(self.horizon, *(len(self.targets[piece]) - k for piece, k in starts))
+            errors = window_errors(
+                driven.network, driven.at(starts), self.truths(starts, steps), weights, intercepts
+            )
+            return np.asarray((errors @ horizon_weights(steps, self.period)).mean(axis=1))
+        total, n = np.zeros(len(penalties)), 0
+        for F, Y in self.blocks(driven, "validation")():
+            residual = Y[None] - (F @ weights.transpose(0, 2, 1) + intercepts[:, None, :])
+            total += np.sum(np.mean(residual**2, axis=2), axis=1)
+            n += len(F)
+        return np.asarray(np.sqrt(total / max(n, 1)))
+
+
+def _reservoir(base: EchoStateNetwork, h: Hyperparameters) -> EchoStateNetwork:
+    """Rescale a reservoir drawn with unit radius, input scaling and bias."""
+    return EchoStateNetwork(
+        base.W * h.spectral_radius,
+        W_in=base.W_in * h.input_scaling,
+        b=base.b * h.bias_scaling,
+        leak_rate=h.leak_rate,
+    )
+
+
+def _draw(n_units: int, n_inputs: int, connectivity: float | None, seed: int) -> EchoStateNetwork:
+    return reservoir_weights(
+        n_units, n_inputs, spectral_radius=1.0, input_scaling=1.0, bias_scaling=1.0,
+        connectivity=connectivity, seed=seed,
+    )  # fmt: skip
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Selected:
+    """The winner, in scaled units: its reservoir, its readout fitted to train and validation rows.
+
+    Attributes
+    ----------
+    driven : Driven
+    hyperparameters : Hyperparameters
+    solution : RidgeSolution
+    penalties, scores : arrays
+        The score of each penalty tried with the winning reservoir.
+    loo : RidgePath
+        Leave-one-out and training errors at the same penalties.
+    trials : tuple of Trial
+        The search, in its order; empty when nothing was searched.
+    seed : int
+        Of the reservoir drawn.
+    """
+
+    driven: Driven
+    hyperparameters: Hyperparameters
+    solution: RidgeSolution
+    penalties: FloatArray
+    scores: FloatArray
+    loo: RidgePath
+    trials: tuple[Trial, ...]
+    seed: int
+
+
+def _smoothed(scores: FloatArray) -> FloatArray:
+    """Average each score with its neighbours: one lucky penalty should not win."""
+    if len(scores) < 3:
+        return scores
+    padded = np.concatenate([scores[:1], scores, scores[-1:]])
+    return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
+
+
+def _searched(
+    space: Workspace,
+    n_units: int,
+    connectivity: float | None,
+    fixed: dict[str, float],
+    penalties: FloatArray,
+    n_candidates: int,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> list[Trial]:
+    base = _draw(
+        min(n_units, _SEARCH_UNITS), space.inputs[0].shape[1], connectivity, int(rng.integers(2**31))
+    )
+    starts = space.windows(_RECYCLED, _FRESH)
+    trials: list[Trial] = []
+    n_local = n_candidates // 3
+    for stage, n in ((0, n_candidates - n_local), (1, n_local)):
+        best = sorted(trials, key=lambda trial: trial.score)[:3]
+        for h in propose(n, fixed, rng, [trial.hyperparameters for trial in best]) if n else []:
+            progress("searching the reservoir's settings", len(trials) / n_candidates)
+            driven = Driven(_reservoir(base, h), space.inputs)
+            q = decompose(space.blocks(driven, "train", _SEARCH_ROWS), method="eigh")
+            scores = _smoothed(space.scores(driven, q, penalties, starts))
+            i = int(np.argmin(scores))
+            trials.append(Trial(h, float(penalties[i]), float(scores[i])))
+        if stage == 0 and not n_local:
+            break
+    return trials
+
+
+def select(
+    space: Workspace,
+    *,
+    n_units: int,
+    connectivity: float | None,
+    fixed: dict[str, float],
+    ridge: float | None,
+    n_candidates: int,
+    rng: np.random.Generator,
+    progress: Progress = no_progress,
+) -> Selected:
+    """Choose the reservoir and the penalty.
+
+    Proposals over the box, then near the best three, are scored with at most 300 units; the best few are
+    drawn again in full size, from new seeds, and scored over more windows and penalties. A seed whose closed
+    loop does not stay on the attractor scores badly, and so is rejected here.
+    """
+    trials: list[Trial] = []
+    if len(fixed) < len(HYPERPARAMETERS) and n_candidates > 0:
+        penalties = _SEARCH_PENALTIES if ridge is None else np.array([ridge])
+        trials = _searched(space, n_units, connectivity, fixed, penalties, n_candidates, rng, progress)
+        best = sorted(trials, key=lambda trial: trial.score)
+        finalists = [best[0].hyperparameters] + [trial.hyperparameters for trial in best[:3]]
+    else:
+        finalists = [Hyperparameters(**fixed)]
+    penalties = _FINAL_PENALTIES if ridge is None else np.array([ridge])
+    starts = space.windows(_FINAL_RECYCLED, _FINAL_FRESH)
+    winner: tuple[float, int, Hyperparameters, Driven, FloatArray] | None = None
+    for i, h in enumerate(finalists):
+        progress("fitting the best in full size", i / len(finalists))
+        seed = int(rng.integers(2**31))
+        driven = Driven(
+            _reservoir(_draw(n_units, space.inputs[0].shape[1], connectivity, seed), h), space.inputs
+        )
+        if len(finalists) == 1 and len(penalties) == 1:
+            winner = (0.0, seed, h, driven, np.zeros(1))
+            break
+        q = decompose(space.blocks(driven, "train"), smallest_penalty=float(penalties[0]))
+        scores = space.scores(driven, q, penalties, starts)
+        score = float(_smoothed(scores).min())
+        if winner is None or score < winner[0]:
+            winner = (score, seed, h, driven, scores)
+    assert winner is not None
+    _, seed, h, driven, scores = winner
+    progress("fitting the best in full size", 0.9)
+    penalty = float(penalties[int(np.argmin(_smoothed(scores)))])
+    blocks = space.blocks(driven, "fit")
+    q = decompose(blocks, smallest_penalty=penalty)
+    loo = path(blocks, q, penalties)
+    return Selected(driven, h, q.solve(penalty), penalties, scores, loo, tuple(trials), seed)

@@ -1,0 +1,451 @@
+r"""Fitting: a reservoir, a ridge readout, and every setting chosen by free runs on data not fitted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Never, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools.errors import InvalidInputError, nearest_name
+from esntools.fitted import Fit, RidgeTrial
+from esntools.network import EchoStateNetwork, Readout
+from esntools.ridge import RidgeSolution, decompose
+from esntools.search import window_errors
+from esntools.segments import Pieces, Scale, mean_period, pieces_of
+from esntools.selection import Driven, Selected, Workspace, select
+from esntools.simulation import drive, final_state, forecast
+
+__all__ = ["Fit", "RidgeTrial", "fit", "valid_prediction_time"]
+
+_TASKS: Final = ("forecast", "observe", "map")
+_THRESHOLD: Final = 0.4
+
+
+def _check_number(
+    name: str, value: float | None, low: float, high: float, rule: str, *, open_low: bool = False
+) -> float | None:
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InvalidInputError(name, repr(value), rule) from None
+    if not (low <= number <= high) or not np.isfinite(number) or (open_low and number == low):
+        raise InvalidInputError(name, repr(value), rule)
+    return number
+
+
+def _check_count(name: str, value: int | None, least: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise InvalidInputError(name, repr(value), f"must be a whole number, at least {least}")
+    return int(value)
+
+
+def fit(
+    y: ArrayLike | Sequence[ArrayLike],
+    u: ArrayLike | Sequence[ArrayLike] | None = None,
+    *,
+    task: str = "forecast",
+    n_units: int = 300,
+    spectral_radius: float | None = None,
+    leak_rate: float | None = None,
+    input_scaling: float | None = None,
+    bias_scaling: float | None = None,
+    connectivity: float | None = None,
+    ridge: float | None = None,
+    squares: bool | None = None,
+    washout: int | None = None,
+    holdout: int | None = None,
+    dt: float | None = None,
+    lyapunov_exponent: float | None = None,
+    n_candidates: int | None = None,
+    feedback_noise: float | None = None,
+    rng: RandomState = None,
+    progress: Progress = no_progress,
+    **unknown: Never,
+) -> Fit:
+    r"""Fit an echo state network to a series, choosing whatever is not given.
+
+    .. math::
+
+        \min_{W_\mathrm{out}, W_\mathrm{sq}, b_\mathrm{out}} \sum_k \lVert \psi(x_k) - y_{k+1} \rVert^2
+            + \lambda (\lVert W_\mathrm{out} \rVert^2 + \lVert W_\mathrm{sq} \rVert^2),
+        \qquad \psi(x) = W_\mathrm{out} x + W_\mathrm{sq} (x \circ x) + b_\mathrm{out},
+
+    with the states :math:`x_k` of the reservoir driven by y, both standardised. Reservoirs are proposed by a
+    Sobol sequence over spectral radius, input scaling, bias and leak rate; each is driven once, one
+    decomposition serves all penalties, and the judge is the mean error of free runs over windows inside the
+    training data and after it. The tail of the series is held out for the numbers that `Fit` reports.
+
+    Parameters
+    ----------
+    y : array_like, shape (n_steps,) or (n_steps, n_outputs), or a list of such arrays
+        The series, or several. NaN is a gap: the series is split there, and a warning says what was dropped.
+    u : like y, optional
+        The input, for the tasks ``"observe"`` and ``"map"``.
+    task : {"forecast", "observe", "map"}
+        Predict the next value of y from its own past; y[k] from u[..k]; or the latter with the output fed
+        back (trained with y in its place, plus noise: a memory such as a flip-flop).
+    n_units : int
+        Reservoir size, default 300.
+    spectral_radius, leak_rate, input_scaling, bias_scaling : float, optional
+        Kept when given, else searched (``"map"``: 0.9, 1, 1, 0). In units of the scaled series.
+    connectivity : float, optional
+        Share of nonzero weights; by default ten per unit (``"map"``: 0.1).
+    ridge : float, optional
+        Penalty relative to the mean diagonal of the centred Gram matrix; searched from 1e-18 to 0.1 when not
+        given. The intercept is not penalised.
+    squares : bool, optional
+        Whether the readout sees x*x too; by default for forecast and observe, not for map.
+    washout : int, optional
+        Steps dropped at the start of every stretch; by default a tenth of the series, 10 to 500.
+    holdout : int, optional
+        Steps held out at the end of the longest stretch; by default a fifth, at most 4000.
+    dt, lyapunov_exponent : float, optional
+        Sampling interval and largest exponent (1/time); with both, times are given in Lyapunov times.
+    n_candidates : int, optional
+        Reservoirs tried, default 48; 0 takes fixed defaults instead of a search.
+    feedback_noise : float, optional
+        Standard deviation, in scaled units, of the noise on the series that drives the reservoir in
+        training; 0.1 for map, else 0.
+    rng : int, Generator or None
+        The fit is a function of it.
+    progress : callable, optional
+
+    Raises
+    ------
+    InvalidInputError
+        When a keyword is unknown, a number out of range, or the series is empty, constant, infinite, all NaN
+        or shorter than washout + 10.
+
+    Warns
+    -----
+    EsntoolsWarning
+        When gaps or stretches that are too short were dropped.
+
+    Notes
+    -----
+    A series with fewer than 3000 rows to fit is fitted again to all its rows once the held-out ones have
+    judged it (`Fit.refitted`): its most recent values matter more than the exactness of the report.
+
+    References
+    ----------
+    H. Jaeger, H. Haas, Science 304 (2004) 78, doi:10.1126/science.1091277; Z. Lu, B. R. Hunt, E. Ott, Chaos
+    28 (2018) 061104, doi:10.1063/1.5039508 (squares in the readout); A. Racca, L. Magri, Neural Networks 142
+    (2021) 252, doi:10.1016/j.neunet.2021.05.004 (recycled validation windows).
+
+    Examples
+    --------
+    >>> from esntools.systems import lorenz63
+    >>> x = lorenz63().trajectory(3000)[:, 0]
+    >>> found = fit(x, n_units=100, spectral_radius=0.4, leak_rate=0.4, input_scaling=2.0, bias_scaling=1.0,
+    ...             dt=0.05, lyapunov_exponent=0.9056, rng=1)
+    >>> found.network
+    EchoStateNetwork(n_units=100 (CSR, density 0.1), n_inputs=1, n_outputs=1, tanh)
+    >>> bool(found.vpt_lyapunov.mean() > 1.5)
+    True
+    """
+    for name in unknown:
+        raise InvalidInputError(
+            f"fit({name}=...)", repr(unknown[name]), "there is no such option", nearest_name(name, _OPTIONS)
+        )
+    if task not in _TASKS:
+        raise InvalidInputError("task", repr(task), "no such task", nearest_name(str(task), _TASKS))
+    n_units = _check_count("n_units", n_units, 1) or 1
+    given = {
+        "spectral_radius": _check_number(
+            "spectral_radius", spectral_radius, 0.0, 10.0, "must lie in [0, 10]"
+        ),
+        "input_scaling": _check_number(
+            "input_scaling", input_scaling, 0.0, np.inf, "must be positive", open_low=True
+        ),
+        "bias_scaling": _check_number("bias_scaling", bias_scaling, 0.0, np.inf, "must not be negative"),
+        "leak_rate": _check_number("leak_rate", leak_rate, 0.0, 1.0, "must lie in (0, 1]", open_low=True),
+    }
+    ridge = _check_number("ridge", ridge, 0.0, np.inf, "must be finite and not negative")
+    _check_number("connectivity", connectivity, 0.0, 1.0, "must lie in (0, 1]", open_low=True)
+    dt = _check_number("dt", dt, 0.0, np.inf, "must be positive", open_low=True)
+    lyapunov_exponent = _check_number(
+        "lyapunov_exponent", lyapunov_exponent, 0.0, np.inf, "must be positive (1/time)", open_low=True
+    )
+    noise = _check_number("feedback_noise", feedback_noise, 0.0, np.inf, "must not be negative")
+    washout = _check_count("washout", washout, 0)
+    holdout = _check_count("holdout", holdout, 0)
+    n_candidates = _check_count("n_candidates", n_candidates, 0)
+    n_candidates = 48 if n_candidates is None else n_candidates
+    if task == "forecast" and u is not None:
+        raise InvalidInputError("u", "given", "a forecast is of y from its own past", "use task='observe'")
+    if task != "forecast" and u is None:
+        raise InvalidInputError("u", "None", f"the task {task!r} maps an input to y", "give u")
+    rng = np.random.default_rng(rng)
+
+    longest = _longest_series(y)
+    if washout is None:
+        washout = int(np.clip(longest // 10, 10, 500))
+    pieces = pieces_of(y, u, least=washout + 10, least_reason="washout + 10")
+    problem = _Problem.of(
+        task, pieces, washout, holdout, bool(task != "map") if squares is None else bool(squares),
+        0.1 if noise is None and task == "map" else (noise or 0.0), dt, lyapunov_exponent, rng,
+    )  # fmt: skip
+    if task == "map":
+        recipe = {"spectral_radius": 0.9, "input_scaling": 1.0, "bias_scaling": 0.0, "leak_rate": 1.0}
+        connectivity = 0.1 if connectivity is None else connectivity
+    elif n_candidates == 0:
+        recipe = {"spectral_radius": 0.5, "input_scaling": 1.0, "bias_scaling": 1.0, "leak_rate": 0.5}
+    else:
+        recipe = {}
+    fixed = {**recipe, **{name: value for name, value in given.items() if value is not None}}
+    selected = select(
+        problem.space, n_units=n_units, connectivity=connectivity, fixed=fixed, ridge=ridge,
+        n_candidates=n_candidates, rng=rng, progress=progress,
+    )  # fmt: skip
+    progress("judging on held-out data", 0.0)
+    result = problem.judged(selected)
+    progress("judging on held-out data", 1.0)
+    return result
+
+
+_OPTIONS: Final = tuple(name for name in fit.__kwdefaults__ or {})
+
+
+def _longest_series(y: Any) -> int:
+    if isinstance(y, list | tuple) and len(y) and isinstance(y[0], np.ndarray) and y[0].ndim:
+        return max(len(part) for part in y)
+    try:
+        return len(y)
+    except TypeError:
+        raise InvalidInputError("y", type(y).__name__, "must be an array of real numbers") from None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """A task with its data scaled and split, ready to be solved and judged."""
+
+    task: str
+    pieces: Pieces
+    y_scale: Scale
+    u_scale: Scale | None
+    space: Workspace
+    dt: float | None
+    lyapunov_exponent: float | None
+
+    @classmethod
+    def of(
+        cls,
+        task: str,
+        pieces: Pieces,
+        washout: int,
+        holdout: int | None,
+        squares: bool,
+        noise: float,
+        dt: float | None,
+        lyapunov_exponent: float | None,
+        rng: np.random.Generator,
+    ) -> _Problem:
+        make = Scale.largest if task == "map" else Scale.standard
+        y_scale = make(pieces.y)
+        u_scale = None if pieces.u is None else make(pieces.u)
+        ys = [y_scale.apply(piece) for piece in pieces.y]
+        us = None if pieces.u is None or u_scale is None else [u_scale.apply(piece) for piece in pieces.u]
+
+        def noisy(values: FloatArray) -> FloatArray:
+            return values + noise * rng.standard_normal(values.shape) if noise else values
+
+        if us is None:
+            inputs, targets = [noisy(y) for y in ys], [y[1:] for y in ys]
+        elif task == "observe":
+            inputs, targets = us, ys
+        else:
+            # Teacher forcing: the state that y[k] is read from saw y[k-1] as feedback; zero before the start.
+            past = [np.vstack([np.zeros((1, y.shape[1])), y[:-1]]) for y in ys]
+            inputs, targets = [np.hstack([u, noisy(p)]) for u, p in zip(us, past)], ys
+        main = pieces.longest
+        n_rows = len(targets[main])
+        usable = n_rows - washout
+        if holdout is None:
+            n_test = int(min(0.2 * usable, 4000))
+        else:
+            n_test = holdout
+        n_validation = int(min(0.15 * usable, 2000))
+        if usable - n_test - n_validation < 5:
+            raise InvalidInputError(
+                "holdout", str(n_test), f"leaves too few of the {usable} rows to fit", "hold out fewer"
+            )
+        n_test, n_validation = max(n_test, 2), max(n_validation, 2)
+        period = mean_period(ys)
+        steps = 15.0 * period
+        if dt is not None and lyapunov_exponent is not None:
+            steps = 12.0 / (dt * lyapunov_exponent)
+        horizon = int(max(2, min(max(steps, 20.0), 1000, n_validation)))
+        space = Workspace(
+            inputs=inputs, targets=targets, main=main, train_end=n_rows - n_test - n_validation,
+            validation_end=n_rows - n_test, washout=washout, horizon=horizon, period=period,
+            closed=task == "forecast", squares=squares,
+        )  # fmt: skip
+        return cls(task, pieces, y_scale, u_scale, space, dt, lyapunov_exponent)
+
+    def network(self, reservoir: EchoStateNetwork, solution: RidgeSolution) -> EchoStateNetwork:
+        """Return the network in data units."""
+        n, d = reservoir.n_units, self.space.n_outputs
+        width, centre = self.y_scale.width, self.y_scale.centre
+        weights = width[:, None] * solution.weights
+        readout = Readout(
+            weights[:, :n],
+            weights[:, n:] if self.space.squares else None,
+            width * solution.intercept + centre,
+        )
+        b, W_fb = reservoir.b, None
+        W_in = reservoir.W_in
+        if self.task == "map":
+            W_fb, W_in = W_in[:, -d:] / width, W_in[:, :-d]
+            b = b - W_fb @ centre
+        scale = self.y_scale if self.u_scale is None else self.u_scale
+        W_in = W_in / scale.width
+        return EchoStateNetwork(
+            reservoir.W, W_in=W_in, b=b - W_in @ scale.centre, leak_rate=reservoir.leak_rate,
+            readout=readout, W_fb=W_fb,
+        )  # fmt: skip
+
+    def judged(self, selected: Selected) -> Fit:
+        space, driven, solution = self.space, selected.driven, selected.solution
+        one_step = self._one_step(driven, solution)
+        vpt = np.zeros(0)
+        holdout_nrmse, holdout_steps = one_step, 1
+        if self.task == "forecast":
+            vpt, holdout_nrmse, holdout_steps = self._free_runs(driven, solution)
+        n_train = sum(stop - start for _, start, stop in space.ranges("fit"))
+        refitted = n_train < 3000 and self.task == "forecast"
+        if refitted:
+            n_train = sum(stop - start for _, start, stop in space.ranges("all"))
+            again = decompose(space.blocks(driven, "all"), smallest_penalty=solution.penalty)
+            solution = again.solve(solution.penalty)
+        network = self.network(driven.network, solution)
+        if self.task == "map":
+            holdout_nrmse, x_last = self._map_run(network, driven)
+            holdout_steps = len(space.targets[space.main]) - space.validation_end
+        else:
+            source = self.pieces.y if self.pieces.u is None else self.pieces.u
+            x_last = drive(network, source[-1]).last_state
+        rows = np.concatenate(self.pieces.y)
+        return Fit(
+            network=network, task=self.task, hyperparameters=asdict(selected.hyperparameters),
+            ridge=solution.penalty,
+            ridge_path=tuple(
+                RidgeTrial(float(q), float(np.sqrt(e)), float(s))
+                for q, e, s in zip(selected.penalties, selected.loo.loo, selected.scores)
+            ),
+            solver=solution.solver, condition=solution.condition, dof=solution.dof, washout=space.washout,
+            n_train=n_train, n_dropped=self.pieces.n_dropped, refitted=refitted, dt=self.dt,
+            lyapunov_exponent=self.lyapunov_exponent, x_last=x_last, y_last=self.pieces.y[-1][-1],
+            y_range=(rows.min(axis=0), rows.max(axis=0)), holdout_nrmse=holdout_nrmse,
+            holdout_steps=holdout_steps, one_step_nrmse=one_step, vpt_steps=vpt, trials=selected.trials,
+            seed=selected.seed,
+        )  # fmt: skip
+
+    def _one_step(self, driven: Driven, solution: RidgeSolution) -> float:
+        total, n = 0.0, 0
+        for F, Y in self.space.blocks(driven, "test")():
+            residual = F @ solution.weights.T + solution.intercept - Y
+            total, n = total + float(np.sum(residual**2)), n + residual.size
+        return float(np.sqrt(total / n))
+
+    def _free_runs(self, driven: Driven, solution: RidgeSolution) -> tuple[FloatArray, float, int]:
+        """Return valid prediction times, and the NRMSE over one mean period, of runs on held-out data."""
+        space = self.space
+        start, stop = space.validation_end, len(space.targets[space.main])
+        steps = (stop - start) // 2
+        if self.dt is not None and self.lyapunov_exponent is not None:
+            steps = min(steps, int(25.0 / (self.dt * self.lyapunov_exponent)))
+        steps = max(1, steps)
+        rows = np.unique(np.linspace(start, stop - steps, 60).round().astype(int))
+        starts = [(space.main, int(k)) for k in rows]
+        errors = window_errors(
+            driven.network, driven.at(starts), space.truths(starts, steps),
+            solution.weights[None], solution.intercept[None], limit=np.inf,
+        )[0]  # fmt: skip
+        over = ~(errors <= _THRESHOLD)
+        vpt = np.where(over.any(axis=1), over.argmax(axis=1), steps).astype(np.float64)
+        near = max(1, min(steps, round(space.period)))
+        return vpt, float(np.sqrt(np.mean(errors[:, :near] ** 2))), near
+
+    def _map_run(self, network: EchoStateNetwork, driven: Driven) -> tuple[float, FloatArray]:
+        """Run the network with its own feedback over the held-out rows."""
+        space = self.space
+        assert self.pieces.u is not None
+        x = driven.at([(space.main, space.validation_end - 1)])[0]
+        run = drive(network, self.pieces.u[space.main][space.validation_end :], x)
+        error = (run.outputs - self.pieces.y[space.main][space.validation_end :]) / self.y_scale.width
+        return float(np.sqrt(np.mean(error**2))), run.last_state
+
+
+def valid_prediction_time(
+    network: EchoStateNetwork,
+    series: ArrayLike,
+    *,
+    starts: ArrayLike,
+    synchronise: int,
+    threshold: float = _THRESHOLD,
+    scale: ArrayLike | None = None,
+    n_steps: int | None = None,
+) -> FloatArray:
+    r"""Return how many steps free runs of a closed loop hold, one number per start.
+
+    The network is first driven by the true values ``series[s - synchronise : s]`` from the zero state, then
+    runs freely; the time is the first step k at which
+
+    .. math:: \sqrt{\operatorname{mean}_j ((\hat y_{s+k,j} - y_{s+k,j}) / \sigma_j)^2} > \text{threshold}.
+
+    Parameters
+    ----------
+    network : EchoStateNetwork
+        A closed loop (autonomous, with feedback): ``fit.closed_loop``.
+    series : array_like, shape (n_steps,) or (n_steps, n_outputs)
+    starts : array_like of int
+        The first step predicted, one per window; each at least `synchronise`.
+    synchronise : int
+        True values that the network hears before each start.
+    threshold : float, optional
+        In units of `scale`. Default 0.4.
+    scale : array_like, shape () or (n_outputs,), optional
+        sigma; the standard deviation of `series` by default.
+    n_steps : int, optional
+        Longest run; by default, to the end of the series. A run that holds throughout counts its length.
+
+    Raises
+    ------
+    InvalidInputError
+        When the network is not a closed loop or a start does not fit into the series.
+    """
+    values = np.asarray(series, dtype=np.float64)
+    values = values[:, None] if values.ndim == 1 else values
+    if network.n_inputs or network.W_fb is None or network.readout is None:
+        raise InvalidInputError("network", repr(network), "must be a closed loop", "pass fit.closed_loop")
+    if values.ndim != 2 or values.shape[1] != network.n_outputs:
+        raise InvalidInputError("series", f"shape {values.shape}", f"must be (n, {network.n_outputs})")
+    first = np.atleast_1d(np.asarray(starts, dtype=np.intp))
+    synchronise = _check_count("synchronise", synchronise, 1) or 1
+    longest = len(values) - int(first.max()) if n_steps is None else int(n_steps)
+    for k in first[(first < synchronise) | (first + longest > len(values)) | (longest < 1)]:
+        raise InvalidInputError(
+            "starts", str(k), f"each start needs {synchronise} steps before it and {longest} after it"
+        )
+    sigma = (
+        values.std(axis=0)
+        if scale is None
+        else np.broadcast_to(np.asarray(scale, dtype=np.float64), (values.shape[1],))
+    )
+    listening = replace(network, W_in=network.W_fb, W_fb=None)
+    heard = np.stack([values[k - synchronise : k] for k in first], axis=1)
+    x0 = final_state(listening, heard, np.zeros((len(first), network.n_units)))
+    outputs = forecast(network, x0, longest).outputs
+    truths = np.stack([values[k : k + longest] for k in first], axis=1)
+    with np.errstate(invalid="ignore", over="ignore"):
+        over = ~(np.sqrt(np.mean(((outputs - truths) / sigma) ** 2, axis=2)) <= threshold)
+    return np.where(over.any(axis=0), over.argmax(axis=0), longest).astype(np.float64)
