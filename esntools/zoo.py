@@ -54,7 +54,7 @@ class ZooModel:
     Examples
     --------
     >>> load("switching-2neuron").network().step([0.0, 0.0], [0.25, 0.05]).round(6)
-    array([0.06123 , 0.01249 ])
+    array([0.06123, 0.01249])
     """
 
     folder: Path

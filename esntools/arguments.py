@@ -1,0 +1,295 @@
+"""What can be asked on the command line: commands, options, and how a wrong one is refused."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NoReturn
+
+from esntools.errors import nearest_name
+
+__all__ = ["Misuse", "join_negative", "make_parser", "parse"]
+
+_EPILOG: Final = """\
+exit codes:
+    0  done; verify: proved; check: valid
+    1  the answer is "refuted" (verify) or "invalid" (check)
+    2  misuse: one line says the place, the value, the rule and the remedy
+    3  could not decide: inconclusive (verify), no fixed point found (fixed-points)
+   70  a defect of esntools; --debug shows where
+  130  interrupted; no file is left half-written
+
+Results go to files, or as JSON (a forecast as CSV) to standard output; words and progress go to
+standard error. `esntools COMMAND --help` tells the options of a command.
+"""
+
+
+class Misuse(Exception):
+    """The command line is wrong; the message is one line."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that refuses in one line and knows the nearest name."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        # argparse: "argument --steps: ..."; ours: "forecast --steps: ...".
+        command = self.prog.removeprefix("esntools").strip()
+        choice = re.match(r"(.*): invalid choice: '?([^']*)'? \(choose from (.*)\)", message)
+        if choice:
+            near = nearest_name(choice.group(2), re.findall(r"[\w-]+", choice.group(3)))
+            message = f"{choice.group(1)}: {choice.group(2)!r}; not a choice; {near}"
+        message = re.sub(r"^argument ", "", message)
+        unknown = re.match(r"unrecognized arguments: (\S+)", message)
+        if unknown:
+            word = unknown.group(1).partition("=")[0]
+            message = f"{word}: not understood"
+            if word.startswith("-"):
+                options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
+                message += "; " + nearest_name(word, options)
+        missing = re.match(r"the following arguments are required: (.*)", message)
+        if missing:
+            message = f"{missing.group(1)}: missing; required; see esntools {command} --help".replace(
+                "  ", " "
+            )
+        raise Misuse(f"{command} {message}".strip() if command else message)
+
+
+# -- values --------------------------------------------------------------------------------------------------
+
+
+def _number(
+    low: float | None = None, high: float | None = None, *, above: float | None = None, whole: bool = False
+) -> Callable[[str], float]:
+    """Return a converter for argparse that checks a range."""
+    kind = "a whole number" if whole else "a number"
+    if above is not None:
+        kind += f" above {above:g}"
+    if low is not None:
+        kind += f" from {low:g}"
+    if high is not None:
+        kind += f" to {high:g}"
+
+    def convert(text: str) -> float:
+        try:
+            value: float = int(text) if whole else float(text)
+        except ValueError:
+            value = math.nan
+        inside = (low is None or value >= low) and (above is None or value > above)
+        if not (inside and (high is None or value <= high) and abs(value) < math.inf):
+            raise argparse.ArgumentTypeError(f"{text!r}; must be {kind}")
+        return value
+
+    return convert
+
+
+def _vector(text: str) -> list[float]:
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(abs(v) < math.inf for v in values):
+        raise argparse.ArgumentTypeError(f"{text!r}; must be numbers separated by commas, as 0.5,-1")
+    return values
+
+
+def _box(text: str) -> tuple[list[float], list[float]]:
+    """Return the ends of ``LO:HI`` or ``LO:HI,LO:HI``."""
+    low, high = [], []
+    for part in text.split(","):
+        try:
+            a, b = (float(end) for end in part.split(":"))
+        except ValueError:
+            a, b = math.nan, math.nan
+        if not (a <= b and abs(a) < math.inf and abs(b) < math.inf):
+            raise argparse.ArgumentTypeError(
+                f"{text!r}; must be LO:HI with LO <= HI, one for all inputs or one each, as -1:1,0:2"
+            )
+        low.append(a)
+        high.append(b)
+    return low, high
+
+
+def join_negative(arguments: Sequence[str]) -> list[str]:
+    """Write ``--inputs -1:1`` as ``--inputs=-1:1``, which argparse would take for an option."""
+    joined: list[str] = []
+    for word in arguments:
+        value = re.match(r"-[\d.]", word) and joined and re.fullmatch(r"--[a-z-]+|-o", joined[-1])
+        if value and joined[-1] != "-o":
+            joined[-1] += "=" + word
+        else:
+            joined.append(word)
+    return joined
+
+
+# -- the commands --------------------------------------------------------------------------------------------
+
+
+def _data_options(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--column", action="append", metavar="NAME",
+        help="column by name or position from 0; several times for a vector series; '*' for all",
+    )  # fmt: skip
+    data.add_argument("--time-column", metavar="NAME", help="column of times (default: found by its name)")
+    data.add_argument("--dt", type=_number(above=0), metavar="DT", help="time step (default: from the data)")
+
+
+def _fit_options(parser: argparse.ArgumentParser) -> None:
+    fit = parser.add_argument_group("network (what is left out is chosen by closed-loop validation)")
+    for name, type_, text in (
+        ("n-units", _number(1, whole=True), "number of units"),
+        ("spectral-radius", _number(above=0), "spectral radius of W"),
+        ("leak-rate", _number(high=1, above=0), "leak rate a"),
+        ("input-scaling", _number(above=0), "scale of W_in"),
+        ("bias-scaling", _number(0), "scale of b"),
+        ("connectivity", _number(high=1, above=0), "density of W"),
+        ("ridge", _number(0), "ridge penalty, relative to the mean of the Gram diagonal"),
+        ("washout", _number(0, whole=True), "steps dropped before training"),
+        ("candidates", _number(1, whole=True), "how many settings are tried"),
+        ("n-train", _number(20, whole=True), "train on the first steps only"),
+        ("lyapunov-exponent", _number(above=0), "known largest exponent, for Lyapunov times"),
+    ):
+        fit.add_argument(f"--{name}", type=type_, metavar="X", help=text)
+    fit.add_argument("--linear-readout", action="store_true", help="read out x alone, without its squares")
+
+
+def _seed_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--seed", type=_number(0, whole=True), metavar="N", help="seed of the random numbers (default: 0)"
+    )
+
+
+def _output_option(parser: argparse.ArgumentParser, what: str, **options: Any) -> None:
+    parser.add_argument("-o", "--output", metavar="PATH", help=what, **options)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(
+        prog="esntools",
+        description="Fit an echo state network to a series, verify it, explain it.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    common = _Parser(add_help=False)
+    common.add_argument("--quiet", "-q", action="store_true", help="no progress and no summary")
+    common.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+
+    def add(name: str, text: str, source: str = "") -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=text, description=text[0].upper() + text[1:] + ".", parents=[common]
+        )
+        if source:
+            command.add_argument("source", metavar="SOURCE", help=source)
+        return command
+
+    data = "a data file (CSV, TSV, Parquet, npy, npz), a name in the zoo, or a folder with model.toml"
+    model = "a model file written by fit"
+
+    fit = add("fit", "fit a network to a series and write the model file", data)
+    _data_options(fit)
+    fit.add_argument(
+        "--input", action="append", metavar="NAME", help="column that drives the network as input u"
+    )
+    fit.add_argument(
+        "--task", choices=["forecast", "observe", "map"], help="what is learnt (default: forecast)"
+    )
+    _fit_options(fit)
+    _seed_option(fit)
+    _output_option(fit, "model file (default: model.npz)", default="model.npz")
+
+    forecast = add("forecast", "continue the series from where the training data ended, as CSV", model)
+    forecast.add_argument(
+        "--steps", type=_number(1, whole=True), default=500, metavar="N", help="default: 500"
+    )
+    _output_option(forecast, "CSV file (default: standard output)")
+
+    verify = add("verify", "prove or refute the echo state property, with a certificate", model)
+    _input_options(verify, closed_loop=True)
+    _output_option(verify, "certificate (default: JSON on standard output)")
+
+    check = add("check", "verify a certificate again by independent code")
+    check.add_argument("source", metavar="CERTIFICATE", help="a certificate written by verify")
+
+    fixed = add("fixed-points", "find the fixed points, their eigenvalues and the index sum", model)
+    at = fixed.add_mutually_exclusive_group()
+    at.add_argument("--closed-loop", action="store_true", help="of the network fed with its own output")
+    at.add_argument("--input", type=_vector, metavar="U,..", help="at this constant input (default: zero)")
+    fixed.add_argument(
+        "--starts",
+        type=_number(1, whole=True),
+        default=256,
+        metavar="N",
+        help="starting points (default: 256)",
+    )
+    _seed_option(fixed)
+    _output_option(fixed, "JSON file (default: standard output)")
+
+    lyapunov = add("lyapunov", "estimate Lyapunov exponents with error bars", model)
+    along = lyapunov.add_mutually_exclusive_group()
+    along.add_argument("--closed-loop", action="store_true", help="of the closed loop (default)")
+    along.add_argument("--signal", metavar="FILE", help="conditional exponents along this input series")
+    lyapunov.add_argument("--column", action="append", metavar="NAME", help="columns of --signal")
+    lyapunov.add_argument(
+        "--exponents", type=_number(1, whole=True), default=3, metavar="N", help="how many (default: 3)"
+    )
+    lyapunov.add_argument(
+        "--steps", type=_number(100, whole=True), default=20000, metavar="N", help="default: 20000"
+    )
+    _seed_option(lyapunov)
+    _output_option(lyapunov, "JSON file (default: standard output)")
+
+    ena = add("ena", "extract the excitable network attractor as a graph", f"{data}; or {model}")
+    ena.add_argument(
+        "--amplitude", type=_number(above=0), metavar="G", help="amplitude of a unit pulse (default: 1)"
+    )
+    ena.add_argument(
+        "--max-amplitude", type=_number(above=0), metavar="G", help="largest pulse tried (default: 4)"
+    )
+    ena.add_argument("--plot", metavar="PATH", help="draw it too (.svg, .pdf, .png)")
+    _seed_option(ena)
+    _output_option(ena, "graph file: .graphml, .gexf, .json or .dot (default: JSON on standard output)")
+
+    report = add("report", "fit, verify and explain, as one report", data)
+    _data_options(report)
+    _fit_options(report)
+    _seed_option(report)
+    _output_option(report, "folder (default: reports/NAME)")
+
+    add("models", "list the zoo, as JSON")
+    return parser
+
+
+def _input_options(parser: argparse.ArgumentParser, *, closed_loop: bool) -> None:
+    what = parser.add_argument_group("inputs: for which the property is asked (one of)")
+    one = what.add_mutually_exclusive_group(required=True)
+    one.add_argument(
+        "--inputs", type=_box, metavar="LO:HI", help="every input that stays in the box, as -1:1 or -1:1,0:2"
+    )
+    one.add_argument("--zero", action="store_true", help="no input")
+    one.add_argument("--constant", type=_vector, metavar="U,..", help="one constant input")
+    one.add_argument("--any", action="store_true", help="every input, input weight and bias")
+    one.add_argument("--signal", metavar="FILE", help="one recorded input series")
+    one.add_argument("--closed-loop", action="store_true", help="the network fed with its own output")
+    what.add_argument("--column", action="append", metavar="NAME", help="columns of --signal")
+    what.add_argument("--time-column", metavar="NAME", help="column of times of --signal")
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Return the options of a command line, or raise `Misuse`."""
+    parser = make_parser()
+    commands = next(a.choices for a in parser._actions if isinstance(a, argparse._SubParsersAction))
+    first = next((word for word in arguments if not word.startswith("-")), None)
+    if first is not None and first not in commands:
+        raise Misuse(f"{first}: no such command; {nearest_name(first, commands)}")
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        (commands[first] if first else parser).error(f"unrecognized arguments: {unknown[0]}")
+    return options

@@ -1,0 +1,419 @@
+"""What each command does: read, call the library, write the result, say it in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from esntools.console import DONE, NO, UNDECIDED, ProgressLine
+from esntools.errors import EsntoolsError, InvalidInputError
+from esntools.sources import (
+    check_writable,
+    check_writable_folder,
+    emit,
+    fit_file,
+    fit_keywords,
+    fit_zoo,
+    plain,
+    read,
+    read_network,
+    zoo_model,
+)
+
+if TYPE_CHECKING:
+    from esntools._typing import FloatArray
+    from esntools.inputs import InputClass
+    from esntools.network import EchoStateNetwork
+    from esntools.series import Series
+    from esntools.training import Fit
+    from esntools.zoo import ZooModel
+
+__all__ = ["COMMANDS"]
+
+
+# -- commands ------------------------------------------------------------------------------------------------
+
+
+def fit_command(options: Namespace, progress: ProgressLine) -> int:
+    check_writable(options.output, (".npz",))
+    model = zoo_model(options.source)
+    start = time.monotonic()
+    if model is not None:
+        result, what = fit_zoo(model, options, progress)
+    else:
+        result, what = fit_file(options, progress)
+    result.save(options.output)
+    for line in (what + f"; {result.n_train} rows fitted", *_fit_words(result)):
+        progress.say(line)
+    progress.say(f"written to {options.output} after {time.monotonic() - start:.1f} s")
+    return DONE
+
+
+def _fit_words(fit: Fit) -> list[str]:
+    """Return three plain lines: what was chosen, how it errs, how long it is right."""
+    chosen = ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in fit.hyperparameters.items())
+    readout = fit.network.readout
+    terms = "x" if readout is None or readout.is_affine else "x and x²"
+    tried = f" (best of {len(fit.trials)})" if len(fit.trials) > 1 else ""
+    lines = [
+        f"network: {fit.network.n_units} units, {chosen}; readout of {terms}, ridge {fit.ridge:.1e}{tried}",
+        f"held-out error: {fit.one_step_nrmse:.2e} one step ahead, {fit.holdout_nrmse:.2e} over "
+        f"{fit.holdout_steps} steps (of the standard deviation)",
+    ]
+    if len(fit.vpt_steps):
+        times, unit = fit.vpt_lyapunov, "Lyapunov times"
+        if times is None:
+            times, unit = fit.vpt_steps, "steps"
+        lines.append(
+            f"valid prediction time: {times.mean():.1f} {unit} "
+            f"(from {times.min():.1f} to {times.max():.1f} over {len(times)} windows)"
+        )
+    return lines
+
+
+def forecast_command(options: Namespace, progress: ProgressLine) -> int:
+    import numpy as np
+
+    from esntools.files import write_text
+    from esntools.training import Fit
+
+    check_writable(options.output)
+    fit = Fit.load(options.source)
+    result = fit.forecast(options.steps)
+    outputs = np.asarray(result.outputs)
+    clock = "step" if fit.dt is None else "time"
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    names = ["y"] if outputs.shape[1] == 1 else [f"y{j}" for j in range(outputs.shape[1])]
+    writer.writerow([clock, *names])
+    for k, row in enumerate(outputs, start=1):
+        moment = k if fit.dt is None else float(f"{k * fit.dt:.12g}")
+        writer.writerow([moment, *("" if np.isnan(v) else repr(float(v)) for v in row)])
+    if options.output is None:
+        sys.stdout.write(buffer.getvalue())
+    else:
+        write_text(options.output, buffer.getvalue())
+        progress.say(f"{options.output}: {len(outputs)} steps after the end of the series")
+    left = result.left_range_at
+    if left is not None and np.all(np.asarray(left) >= 0):
+        progress.say(
+            f"the forecast left the training range at step {int(left) + 1}; it is empty from there on"
+        )
+    return DONE
+
+
+def _inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:
+    from esntools.inputs import AnyInput, Constant, InputBox, InputSignal, Zero
+
+    n = network.n_inputs
+    if options.any:
+        return AnyInput()
+    if options.zero or options.closed_loop:
+        return Zero()
+    if options.signal is not None:
+        column = options.column or (["*"] if n > 1 else None)
+        u = read(options, options.signal, column).values
+        return InputSignal(u if u.ndim == 2 else u[:, None])
+    if options.constant is not None:
+        _count("--constant", len(options.constant), n)
+        return Constant(options.constant * (n if len(options.constant) == 1 else 1))
+    low, high = options.inputs
+    _count("--inputs", len(low), n)
+    repeat = n if len(low) == 1 else 1
+    return InputBox(low * repeat, high * repeat)
+
+
+def _count(place: str, given: int, n_inputs: int) -> None:
+    if n_inputs == 0:
+        raise InvalidInputError(place, "given", "the network has no inputs", "use --zero or --closed-loop")
+    if given not in (1, n_inputs):
+        raise InvalidInputError(place, f"{given} values", f"the network has {n_inputs} inputs")
+
+
+def verify_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.certificates.certify import certify_esp
+
+    check_writable(options.output)
+    network = read_network(options.source)
+    if options.closed_loop:
+        network = network.closed_loop()
+    result = certify_esp(network, _inputs(options, network), progress=progress)
+    if options.output is None:
+        emit(result.document, None)
+    else:
+        result.save(options.output)
+    progress.say(f"{result.verdict}: {result.sentence}")
+    for bound in result.bounds:
+        state = "proves it" if bound.proves else "does not decide"
+        progress.say(f"  {bound.name}: {bound.value:.6g}, {state}")
+    if options.output is not None:
+        progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
+    return {"proved": DONE, "refuted": NO}.get(result.verdict, UNDECIDED)
+
+
+def check_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.certificates import check_certificate
+
+    path = Path(options.source)
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no such file"
+        raise InvalidInputError(str(path), what, "must be a certificate written by esntools verify")
+    result = check_certificate(path)
+    emit(
+        {
+            "certificate": str(path),
+            "valid": result.valid,
+            "verdict": result.verdict,
+            "reason": result.reason,
+            "seconds": round(result.seconds, 3),
+        },
+        None,
+    )
+    progress.say(f"{'valid' if result.valid else 'invalid'}: {result.reason}")
+    return DONE if result.valid else NO
+
+
+def fixed_points_command(options: Namespace, progress: ProgressLine) -> int:
+    import numpy as np
+
+    from esntools.fixed_points import find_fixed_points
+
+    check_writable(options.output)
+    network = read_network(options.source)
+    u: FloatArray | None = None
+    if options.closed_loop:
+        network = network.closed_loop()
+    elif network.n_inputs:
+        given = [0.0] if options.input is None else options.input
+        _count("--input", len(given), network.n_inputs)
+        u = np.broadcast_to(np.array(given), (network.n_inputs,)).copy()
+    found = find_fixed_points(network, u, n_starts=options.starts, rng=options.seed or 0, progress=progress)
+    points = [
+        {
+            "output": plain(point.output),
+            "stable": bool(point.stable),
+            "n_unstable": int(point.n_unstable),
+            "index": int(point.index),
+            "residual": plain(point.residual),
+            "eigenvalues": plain(point.eigenvalues[:10]),
+            "x": plain(point.x),
+        }
+        for point in found
+    ]
+    emit(
+        {
+            "format": "esntools-fixed-points",
+            "version": 1,
+            "network": network.content_hash,
+            "closed_loop": options.closed_loop,
+            "input": plain(u),
+            "index_sum": found.index_sum,
+            "audit": found.audit,
+            "audit_reason": found.audit_reason,
+            "n_starts": found.n_starts,
+            "points": points,
+        },
+        options.output,
+    )
+    stable = sum(point["stable"] for point in points)
+    progress.say(
+        f"{len(points)} fixed points, {stable} stable; index sum {found.index_sum}, audit {found.audit}"
+    )
+    for point in found:
+        at = "" if point.output is None else " at output " + ", ".join(f"{v:.6g}" for v in point.output)
+        kind = "stable" if point.stable else f"{point.n_unstable} unstable directions"
+        progress.say(f"  {kind}{at}, largest |eigenvalue| {abs(point.eigenvalues[0]):.6g}")
+    return DONE if points else UNDECIDED
+
+
+def lyapunov_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.lyapunov import conditional_lyapunov_spectrum, lyapunov_spectrum
+
+    check_writable(options.output)
+    common = {"n_exponents": options.exponents, "progress": progress}
+    if options.signal is not None:
+        network = read_network(options.source)
+        column = options.column or (["*"] if network.n_inputs > 1 else None)
+        series = read(options, options.signal, column)
+        u = series.values if series.values.ndim == 2 else series.values[:, None]
+        result = conditional_lyapunov_spectrum(network, u, dt=series.dt, **common)
+    else:
+        from esntools.training import Fit
+
+        fit = Fit.load(options.source)
+        result = lyapunov_spectrum(
+            fit.closed_loop, fit.x_last, n_steps=options.steps, dt=fit.dt, rng=options.seed or 0, **common
+        )
+    emit(
+        {
+            "format": "esntools-lyapunov",
+            "version": 1,
+            "kind": result.kind,
+            "unit": result.unit,
+            "dt": result.dt,
+            "exponents": plain(result.exponents),
+            "stderr": plain(result.stderr),
+            "interval_95": plain(result.interval),
+            "n_steps": result.n_steps,
+            "kaplan_yorke": plain(result.kaplan_yorke),
+        },
+        options.output,
+    )
+    for value, (low, high) in zip(result.exponents, result.interval):
+        progress.say(f"{value:+.5g} {result.unit}, 95 % interval {low:+.5g} to {high:+.5g}")
+    return DONE
+
+
+def ena_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.excitable import write_graph
+
+    check_writable(options.output, (".graphml", ".gexf", ".json", ".dot"))
+    check_writable(options.plot, (".svg", ".pdf", ".png"))
+    graph, targets = _graph(options, progress)
+    if options.plot is not None:
+        from esntools.plotting import plot_graph
+
+        progress("drawing", 0.0)
+        axes = plot_graph(graph, targets=targets)
+        _save_figure(axes.figure, options.plot)
+    if options.output is not None:
+        write_graph(graph, options.output)
+    else:
+        import networkx
+
+        emit(networkx.node_link_data(graph, edges="edges"), None)
+    progress.say(f"{graph.number_of_nodes()} nodes, {graph.number_of_edges()} edges")
+    for i, j, data in graph.edges(data=True):
+        if "threshold" in data:
+            progress.say(f"  {i} -> {j}: {data.get('label', '')} from amplitude {data['threshold']:.4g}")
+        elif "probability" in data:
+            progress.say(f"  {i} -> {j}: probability {data['probability']:.3g}")
+    for path in (options.output, options.plot):
+        if path is not None:
+            progress.say(f"written to {path}")
+    return DONE
+
+
+def _save_figure(figure: Any, path: str) -> None:
+    from esntools.files import write_bytes
+
+    buffer = io.BytesIO()
+    # A fixed date and salt: the same graph gives the same file.
+    metadata = (
+        {"Date": None} if path.endswith(".svg") else {"CreationDate": None} if path.endswith(".pdf") else None
+    )
+    figure.savefig(buffer, format=Path(path).suffix[1:].lower(), bbox_inches="tight", metadata=metadata)
+    write_bytes(path, buffer.getvalue())
+
+
+def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
+    """Return the graph of the source, and the outputs that a task wants its nodes to hold (or None)."""
+    import numpy as np
+
+    from esntools.excitable import excitable_network, visit_graph
+    from esntools.fixed_points import find_fixed_points
+    from esntools.network import EchoStateNetwork
+    from esntools.training import Fit
+
+    seed = options.seed or 0
+    model = None if options.source.endswith(".npz") else zoo_model(options.source)
+    explain = None if model is None else model.study.explain
+    amplitude = options.amplitude or (explain.pulse_amplitude if explain else 1.0)
+    limits = {
+        "relax_steps": explain.relax_steps if explain else 1000,
+        "pulse_length": explain.pulse_length if explain else 1,
+        "max_amplitude": options.max_amplitude or (explain.max_amplitude if explain else 4.0),
+    }
+    fit: Fit | None = None
+    targets = None
+    if model is None:
+        network = EchoStateNetwork.load(options.source)
+        try:
+            fit = Fit.load(options.source)
+        except EsntoolsError:
+            fit = None
+        pulses = np.concatenate([np.eye(network.n_inputs), -np.eye(network.n_inputs)])
+    elif model.kind == "network":
+        network, pulses = model.network(), model.symbols()
+        if len(pulses) == 0:
+            pulses = np.concatenate([np.eye(network.n_inputs), -np.eye(network.n_inputs)])
+    else:
+        fit, _ = fit_zoo(model, options, progress)
+        network = fit.network
+        pulses = np.zeros((0, network.n_inputs))
+        if model.kind == "task":
+            task = model.task()
+            pulses, targets = task.pulses, task.states
+    if fit is not None and fit.task == "forecast":
+        closed = fit.closed_loop
+        points = find_fixed_points(closed, rng=seed, progress=progress)
+        run = fit.forecast(20000, store_states=True)
+        assert run.states is not None
+        states = run.states[np.all(np.isfinite(run.outputs), axis=1)]
+        return visit_graph(points, states, network=closed), None
+    graph = excitable_network(network, amplitude * pulses, rng=seed, progress=progress, **limits)
+    return graph, targets
+
+
+def report_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.report import write_report
+    from esntools.study import run_study
+
+    model = zoo_model(options.source)
+    name = model.name if model is not None else Path(options.source).stem
+    folder = Path(options.output) if options.output is not None else Path("reports") / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            str(folder), error.strerror or str(error), "the report's folder must be writable",
+            "choose another with -o",
+        ) from None  # fmt: skip
+    check_writable_folder(folder, str(folder))
+    start = time.monotonic()
+    source: ZooModel | Series
+    source = model if model is not None else read(options, options.source, options.column)
+    keywords = fit_keywords(options)
+    study = run_study(source, rng=options.seed, progress=progress, **keywords)
+    page = write_report(study, folder)
+    for line in study.summary_lines:
+        progress.say(line)
+    progress.say(f"{page} written after {time.monotonic() - start:.0f} s")
+    return DONE
+
+
+def models_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools import zoo
+
+    names = zoo.zoo_names()
+    rows = []
+    for name in names:
+        model = zoo.load(name)
+        rows.append(
+            json.dumps(name)
+            + ": "
+            + json.dumps({"kind": model.kind, "title": model.title}, ensure_ascii=False)
+        )
+    # One model a line: JSON that a person can read.
+    sys.stdout.write("{\n" + ",\n".join(" " + row for row in rows) + "\n}\n")
+    return DONE
+
+
+COMMANDS: Final[dict[str, Callable[[Namespace, ProgressLine], int]]] = {
+    "fit": fit_command,
+    "forecast": forecast_command,
+    "verify": verify_command,
+    "check": check_command,
+    "fixed-points": fixed_points_command,
+    "lyapunov": lyapunov_command,
+    "ena": ena_command,
+    "report": report_command,
+    "models": models_command,
+}
