@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import BoolArray, ComplexArray, FloatArray, Progress, RandomState, no_progress
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
-from esntools.root_search import FixedPointEquation, anderson, newton, polish
+from esntools.root_search import DENSE_LIMIT, FixedPointEquation, anderson, newton, polish
 
 __all__ = ["EquilibriumMatch", "FixedPoint", "FixedPoints", "find_fixed_points", "match_equilibria"]
 
@@ -28,6 +28,9 @@ _LEADING: Final = 16
 # A fixed point with residual 1e-12 has its multipliers to about 1e-12 / |1 - multiplier| near a fold, so
 # closer than this to 1 their side is not decided by the numbers.
 _UNDECIDED: Final = 1e-5
+
+# In a large chaotic network most seeds lead nowhere, and Newton takes its time to say so.
+_HARD_ROWS: Final = 64
 
 
 @final
@@ -145,7 +148,12 @@ class _Search:
     """The points found so far, with the tests that a candidate has to pass."""
 
     def __init__(
-        self, network: EchoStateNetwork, u: FloatArray, tol: float, rng: np.random.Generator, n_wanted: int | None
+        self,
+        network: EchoStateNetwork,
+        u: FloatArray,
+        tol: float,
+        rng: np.random.Generator,
+        n_wanted: int | None,
     ) -> None:
         self.network, self.u, self.tol, self.rng, self.n_wanted = network, u, tol, rng, n_wanted
         self.equation = FixedPointEquation(network)
@@ -202,15 +210,17 @@ class _Search:
         chunk = max(16, 8_000_000 // (41 * self.network.n_units))
         for i in range(0, len(seeds), chunk):
             X, r = anderson(self.equation, seeds[i : i + chunk])
-            slow = (r > 1e-9) & np.isfinite(r)
-            if slow.any():
-                Y, s = newton(self.equation, X[slow], self.rng, tol=1e-9)
-                X[slow], r[slow] = Y, s
-                # Anderson is drawn to attractors and its end states crowd there: Newton from the seed itself.
-                Y, s = newton(self.equation, seeds[i : i + chunk][slow], self.rng, tol=1e-9)
-                X, r = np.vstack([X, Y]), np.concatenate([r, s])
             reached.append(X)
             residual.append(r)
+            slow = np.flatnonzero((r > 1e-9) & np.isfinite(r))
+            if self.network.n_units > DENSE_LIMIT and len(slow) > _HARD_ROWS:
+                slow = self.rng.choice(slow, _HARD_ROWS, replace=False)
+            # Anderson is drawn to where it stalled: Newton from its end states and from the seeds themselves.
+            for Y in (X[slow], seeds[i + slow][: len(slow) // (2 if len(slow) == _HARD_ROWS else 1)]):
+                if len(Y):
+                    Y, s = newton(self.equation, Y, self.rng, tol=1e-9)
+                    reached.append(Y)
+                    residual.append(s)
         X, r = np.vstack(reached), np.concatenate(residual)
         X = X[(r <= 1e-6 * np.maximum(1.0, np.max(np.abs(X), axis=1))) & np.isfinite(r)]
         if self.odd:
@@ -234,7 +244,11 @@ class _Search:
         ):
             return "not applicable", "the map is affine: a hyperbolic fixed point is its only one", total
         if not network.activation.bounded:
-            return "not applicable", f"{network.activation.name} is unbounded: no ball is mapped into itself", total
+            return (
+                "not applicable",
+                f"{network.activation.name} is unbounded: no ball is mapped into itself",
+                total,
+            )
         neutral = sum(p.index == 0 for p in self.points)
         if neutral:
             return "not applicable", f"{neutral} point(s) have a multiplier too near 1 to have a sign", total
@@ -436,7 +450,7 @@ def find_fixed_points(
     label = "fixed points"
     progress(label, 0.0)
     seeds = _first_seeds(search, starts, n_starts)
-    n_tried = 0
+    n_tried = n_idle = 0
     for round_ in range(1, max_rounds + 1):
         if round_ > 1:
             seeds = _more_seeds(search, n_starts, round_)
@@ -445,7 +459,8 @@ def find_fixed_points(
         verdict, reason, total = search.audit()
         progress(label, round_ / max_rounds)
         # One midpoint round always: missing points of opposite index pass the audit.
-        if round_ > 1 and new == 0 and verdict != "failed":
+        n_idle = 0 if new else n_idle + 1
+        if round_ > 1 and n_idle and (verdict != "failed" or n_idle == 2):
             break
     progress(label, 1.0)
 

@@ -198,11 +198,12 @@ def newton(
     tol: float = 1e-10,
     max_iterations: int = 40,
     krylov: int = 40,
+    patience: int = 8,
 ) -> tuple[FloatArray, FloatArray]:
     """Damped Newton from every row of X: LU up to `DENSE_LIMIT` units, Newton-GMRES above.
 
-    The step is halved until the residual decreases (Armijo); a row that cannot decrease is kicked once in a
-    while, and is given up after its third kick.
+    The step is halved until the residual decreases (Armijo); a row that cannot decrease is kicked. A row is
+    given up after its third kick, or when its residual has not halved within `patience` iterations.
     """
     N = equation.n_units
     X = X.copy()
@@ -210,7 +211,8 @@ def newton(
     rows = np.flatnonzero((out_residual > tol) & np.isfinite(out_residual))
     kicks = np.zeros(len(X), dtype=int)
     with np.errstate(over="ignore", invalid="ignore"):
-        for _ in range(max_iterations):
+        checkpoint = out_residual.copy()
+        for iteration in range(1, max_iterations + 1):
             if len(rows) == 0:
                 break
             Y = X[rows]
@@ -241,7 +243,11 @@ def newton(
             better = residual < out_residual[rows]
             out[rows[better]], out_residual[rows[better]] = X[rows[better]], residual[better]
             alive = (residual > tol) & (kicks[rows] < 3) & (np.max(np.abs(X[rows]), axis=1) < _ESCAPED)
-            rows = rows[alive & np.isfinite(residual)]
+            alive &= np.isfinite(residual)
+            if iteration % patience == 0:
+                alive &= out_residual[rows] <= 0.5 * checkpoint[rows]
+                checkpoint[rows] = out_residual[rows]
+            rows = rows[alive]
     return out, out_residual
 
 
