@@ -1,0 +1,156 @@
+"""How a study runs: steps that may fail alone, the inputs that study.toml names, what is written down."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Final, TypeVar
+
+import numpy as np
+import scipy.linalg
+
+from esntools import files
+from esntools._typing import Document, FloatArray, Progress, RandomState
+from esntools.certificates import certify_esp
+from esntools.errors import EsntoolsError, InvalidInputError, nearest_name
+from esntools.findings import Verdict
+from esntools.inputs import AnyInput, InputAlphabet, InputBox, InputClass, InputSignal, Zero
+from esntools.network import EchoStateNetwork
+from esntools.sentences import describe_inputs
+from esntools.series import Series
+from esntools.spec import FitSpec, StudySpec
+from esntools.zoo import ZooModel
+
+__all__ = [
+    "SHARE",
+    "Steps",
+    "ask",
+    "chosen_seed",
+    "content_digest",
+    "input_class",
+    "settings_document",
+    "source_document",
+    "with_options",
+]
+
+T = TypeVar("T")
+
+#: How much of the progress bar each step takes.
+SHARE: Final = {
+    "fit": 0.4, "forecast": 0.05, "climate": 0.05, "task": 0.05, "verify": 0.15, "fixed points": 0.15,
+    "lyapunov": 0.15, "graph": 0.05,
+}  # fmt: skip
+
+
+@dataclass
+class Steps:
+    """Runs the steps, keeps their times, and turns a refused one into a reason."""
+
+    progress: Progress
+    done: float = 0.0
+    not_done: dict[str, str] = field(default_factory=dict)
+    timings: dict[str, float] = field(default_factory=dict)
+
+    def run(self, name: str, step: Callable[[Progress], T], *, needs: object = True) -> T | None:
+        """Return step(progress), or None with the reason kept; None at once when `needs` is None."""
+        share, base = SHARE[name.partition(":")[0]], self.done
+        self.done = min(1.0, base + share)
+        if needs is None:
+            self.not_done.setdefault(name, "an earlier step that it needs was not done")
+            return None
+
+        def inner(label: str, fraction: float) -> None:
+            self.progress(label or name, min(1.0, base + share * fraction))
+
+        self.progress(name, base)
+        start = time.perf_counter()
+        try:
+            return step(inner)
+        except (EsntoolsError, np.linalg.LinAlgError, scipy.linalg.LinAlgError, MemoryError) as error:
+            self.not_done[name] = str(error) or type(error).__name__
+            return None
+        finally:
+            self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
+
+
+def content_digest(*arrays: FloatArray) -> str:
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(str(array.shape).encode() + np.ascontiguousarray(array, dtype="<f8").tobytes())
+    return digest.hexdigest()
+
+
+def chosen_seed(rng: RandomState, default: int) -> int:
+    if rng is None:
+        return default
+    return int(rng) if isinstance(rng, int | np.integer) else int(rng.integers(2**31))
+
+
+def with_options(settings: StudySpec, options: dict[str, Any]) -> tuple[StudySpec, dict[str, float]]:
+    """Return the settings with these fit options in them, and those that describe the data (dt, exponent)."""
+    known = {f.name for f in fields(FitSpec)}
+    data = {"dt", "lyapunov_exponent"}
+    for name in options:
+        if name not in known | data:
+            raise InvalidInputError(
+                f"run_study({name}=...)", repr(options[name]), "there is no such option",
+                nearest_name(name, known | data),
+            )  # fmt: skip
+    changed = {name: value for name, value in options.items() if name in known}
+    given = {name: float(value) for name, value in options.items() if name in data}
+    return replace(settings, fit=replace(settings.fit, **changed)), given
+
+
+def input_class(text: str, data: FloatArray | None, symbols: FloatArray | None) -> InputClass:
+    """Return the inputs that ``verify.inputs`` of study.toml names."""
+    match text:
+        case "zero":
+            return Zero()
+        case "any":
+            return AnyInput()
+        case "data" if data is not None:
+            return InputSignal(data[~np.isnan(data).any(axis=1)]).hull()
+        case "symbols" if symbols is not None and symbols.size:
+            return InputAlphabet(symbols)
+    try:
+        ends = [[float(end) for end in part.split(":")] for part in text.split(",")]
+        low, high = zip(*ends, strict=True)
+    except ValueError:
+        raise InvalidInputError(
+            "verify.inputs", repr(text),
+            'must be "data", "symbols", "zero", "any", "closed-loop" or a box such as "-1:1"',
+        ) from None  # fmt: skip
+    return InputBox(low, high)
+
+
+def ask(steps: Steps, questions: list[tuple[str, EchoStateNetwork, InputClass]]) -> tuple[Verdict, ...]:
+    verdicts = []
+    for key, network, inputs in questions:
+        name = "verify" if len(questions) == 1 else f"verify: {key}"
+        done = steps.done
+        result = steps.run(
+            name, lambda p, network=network, inputs=inputs: certify_esp(network, inputs, progress=p)
+        )
+        steps.done = done + SHARE["verify"] / len(questions)
+        if result is not None:
+            who = "Does the closed loop" if key == "closed loop" else "Does the network"
+            about = "" if key == "closed loop" else f" under {describe_inputs(inputs)}"
+            question = f"{who} forget where it started{about}?"
+            verdicts.append(Verdict(key, question, network, inputs, result))
+    return tuple(verdicts)
+
+
+def source_document(source: ZooModel | Series, **facts: Any) -> Document:
+    if isinstance(source, ZooModel):
+        about = source.to_document()
+        return {"zoo": source.name, "references": about["references"], **facts}
+    return {"file": source.source, "references": [], **facts}
+
+
+def settings_document(settings: StudySpec, seed: int, source: ZooModel | Series) -> Document:
+    command = f"esntools report {source.name}"
+    if isinstance(source, Series):
+        command = f"esntools report {source.source} --column {source.name}"
+    return {"seed": seed, "study": asdict(settings), "command": command, **files.provenance()}
