@@ -299,7 +299,7 @@ def _readout_grid(network: EchoStateNetwork, seen: FloatArray, n_starts: int) ->
 
 
 def _first_seeds(search: _Search, starts: FloatArray | None, n_starts: int) -> FloatArray:
-    """Return the given states, states along short runs, noise around both, the readout grid and the origin."""
+    """Return given states, states along short runs, noise around both, the readout grid and the origin."""
     network, rng = search.network, search.rng
     n = network.n_units
     seeds = [np.zeros((1, n))]
@@ -369,7 +369,7 @@ def find_fixed_points(
 ) -> FixedPoints:
     r"""Search for every fixed point of the network at a constant input, or of an autonomous network.
 
-    Solves :math:`x = \varphi(W x + W_\mathrm{in} u + W_\mathrm{fb}\psi(x) + b)`. Seeds: the given starts, states
+    Solves :math:`x = \varphi(W x + W_\mathrm{in} u + W_\mathrm{fb}\psi(x) + b)`. Seeds: given starts, states
     along short runs, for a network with feedback the states to which the reservoir settles with its readout
     clamped on a grid, then convex combinations of the points found. Solvers: batched Anderson acceleration,
     then damped Newton (LU up to 150 units, GMRES above), then Newton with dense LU to rounding.
