@@ -23,7 +23,7 @@ __all__ = ["Column", "Table", "read_table"]
 #: Cells that mean "not recorded".
 MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", "."})
 
-_NUMBER: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
 _DATE: Final = re.compile(r"\d{4}-\d\d(-\d\d)?([T ]\d\d:\d\d.*)?")
 
@@ -171,14 +171,14 @@ def _decode(path: Path) -> str:
 
 
 def _delimiter(path: Path, lines: Sequence[str]) -> str | None:
-    """Return the delimiter that every sampled line has equally often; None when there is one column."""
+    """Return the delimiter that every sampled line has; None when there is one column."""
     if path.suffix.lower() in (".tsv", ".tab"):
         return "\t"
     sample = [re.sub(r'"[^"]*"', "", line) for line in lines]
     # A semicolon is preferred to a comma: "1,5;2,5" has commas in its numbers, never the other way round.
     for candidate in ("\t", ";", ","):
         counts = {line.count(candidate) for line in sample}
-        if 0 not in counts and (len(counts) == 1 or candidate == ","):
+        if 0 not in counts:
             return candidate
     if path.suffix.lower() in (".txt", ".dat") and all(len(line.split()) > 1 for line in sample):
         return " "
@@ -215,7 +215,12 @@ def _records(path: Path, text: str) -> tuple[list[list[str]], list[int], str | N
     header = lines[first - 1].lstrip()[1:] if first and lines[first - 1].lstrip().startswith("#") else ""
     names = header.split() if delimiter == " " else header.split(delimiter or ",")
     # numpy.savetxt writes its header as a comment.
-    if rows and len(names) == len(rows[0]) and all(_is_text(name) for name in names):
+    if (
+        rows
+        and not _has_header(rows)
+        and len(names) == len(rows[0])
+        and all(_is_text(name) for name in names)
+    ):
         rows.insert(0, [name.strip() for name in names])
         numbers.insert(0, first)
     return rows, numbers, delimiter
@@ -359,14 +364,20 @@ def _array_columns(path: Path, name: str, array: NDArray[Any]) -> Iterator[Colum
         )
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
     try:
-        return np.load(path, allow_pickle=False)
+        # numpy.load given a path leaves the file open when the archive is broken.
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            with loaded:
+                return {name: loaded[name] for name in loaded.files}
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-        start = path.read_bytes()[:2]
+        start = path.read_bytes()[:1]
         if not start:
             raise _no_rows(path, "the file is empty") from None
-        pickled = start[:1] == b"\x80" or "Object arrays" in str(error)
+        pickled = start == b"\x80" or "Object arrays" in str(error)
         what = "a pickle" if pickled else "not a readable NumPy file (truncated or another kind)"
         raise FileFormatError(
             str(path), what, f"must be a {path.suffix} file of numbers; pickles are never loaded",
@@ -376,8 +387,7 @@ def _load(path: Path) -> Any:
 
 def _read_npy(path: Path) -> Table:
     array = _load(path)
-    if not isinstance(array, np.ndarray):
-        array.close()
+    if isinstance(array, dict):
         raise FileFormatError(str(path), "an npz archive", "a .npy file holds one array", "rename it to .npz")
     if array.size == 0:
         raise _no_rows(path, f"an array of shape {array.shape}")
@@ -385,23 +395,19 @@ def _read_npy(path: Path) -> Table:
 
 
 def _read_npz(path: Path) -> Table:
-    archive = _load(path)
-    if isinstance(archive, np.ndarray):
+    arrays = _load(path)
+    if not isinstance(arrays, dict):
         raise FileFormatError(str(path), "a single array", "a .npz file is an archive", "rename it to .npy")
-    with archive:
-        if "header" in archive.files and "W_in" in archive.files:
-            raise InvalidInputError(
-                str(path), "an esntools model file", "must be a data file", "give the data it was fitted to"
-            )
-        try:
-            arrays = {name: archive[name] for name in archive.files}
-        except (ValueError, zipfile.BadZipFile, EOFError) as error:
-            pickled = "Object arrays" in str(error)
-            raise FileFormatError(
-                str(path), "an array of Python objects" if pickled else "truncated or altered",
-                "must hold arrays of numbers; pickles are never loaded", "save it again as float64",
-            ) from None  # fmt: skip
-    columns = [c for name, array in arrays.items() if array.ndim for c in _array_columns(path, name, array)]
+    if "header" in arrays and "W_in" in arrays:
+        raise InvalidInputError(
+            str(path), "an esntools model file", "must be a data file", "give the data it was fitted to"
+        )
+    columns = [
+        c
+        for name, array in arrays.items()
+        if array.ndim and array.size
+        for c in _array_columns(path, name, array)
+    ]
     if not columns:
         raise _no_rows(path, "no arrays")
     n_rows = max(len(array) for array in arrays.values() if array.ndim)
