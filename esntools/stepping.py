@@ -1,0 +1,229 @@
+"""What `simulation` and `gram` share: checked arguments, and the steps that the kernels do, in blocks."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from threadpoolctl import ThreadpoolController
+
+from esntools import kernels
+from esntools._typing import FloatArray, IntArray, Progress
+from esntools.errors import InvalidInputError
+from esntools.network import EchoStateNetwork
+
+__all__ = [
+    "THREADED_FLOPS", "Parts", "advance", "advance_batch", "blas", "block_steps", "checked_count",
+    "checked_finite", "checked_inputs", "checked_start", "kernel_parts", "member_groups", "single_thread",
+    "spans",
+]  # fmt: skip
+
+
+def checked_finite(value: ArrayLike, place: str) -> FloatArray:
+    try:
+        array = np.asarray(value, dtype=np.float64, order="C")
+    except (TypeError, ValueError):
+        raise InvalidInputError(place, type(value).__name__, "must be an array of real numbers") from None
+    if not np.isfinite(array).all():
+        index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInputError(
+            f"{place}{list(index)}" if index else place, str(array[index]), "every entry must be finite",
+            "split the series at its gaps",
+        )  # fmt: skip
+    return array
+
+
+def checked_inputs(network: EchoStateNetwork, u: ArrayLike) -> FloatArray:
+    u = checked_finite(u, "u")
+    if u.ndim == 1 and network.n_inputs == 1:
+        u = u[:, None]
+    if u.ndim not in (2, 3) or u.shape[-1] != network.n_inputs:
+        raise InvalidInputError(
+            "u", f"shape {u.shape}",
+            f"must be (n_steps, {network.n_inputs}) or (n_steps, n_batch, {network.n_inputs})",
+            "an autonomous network takes np.zeros((n_steps, 0))" if network.n_inputs == 0 else "",
+        )  # fmt: skip
+    return u
+
+
+def checked_start(network: EchoStateNetwork, x0: ArrayLike | None, n_batch: int | None) -> FloatArray:
+    """Return x0 as a fresh array (n_units,) or (n_batch, n_units)."""
+    n = network.n_units
+    shape = (n,) if n_batch is None else (n_batch, n)
+    if x0 is None:
+        return np.zeros(shape)
+    x0 = checked_finite(x0, "x0")
+    if x0.shape == (n,):
+        return np.array(np.broadcast_to(x0, shape))
+    if x0.ndim != 2 or x0.shape[1] != n or (n_batch is not None and len(x0) != n_batch):
+        rows = "n_batch" if n_batch is None else str(n_batch)
+        raise InvalidInputError("x0", f"shape {x0.shape}", f"must be ({n},) or ({rows}, {n})")
+    return np.array(x0)
+
+
+def checked_count(value: int, place: str, at_most: int | None = None) -> int:
+    rule = "must be an integer >= 0" + ("" if at_most is None else f" and at most n_steps = {at_most}")
+    if (
+        not isinstance(value, int | np.integer)
+        or isinstance(value, bool)
+        or value < 0
+        or (at_most is not None and value > at_most)
+    ):
+        raise InvalidInputError(place, repr(value), rule)
+    return int(value)
+
+
+# Numbers held by one block of states: 512 KiB, which the second-level cache holds.
+_BLOCK_SIZE: Final = 2**16
+# Flops of one batched dense step above which two BLAS threads help each other more than they wait.
+THREADED_FLOPS: Final = 1e8
+
+
+@functools.cache
+def blas() -> Any:
+    # Finding the libraries takes milliseconds, limiting them then microseconds. SciPy's BLAS, which numba
+    # calls, must be loaded to be found.
+    import scipy.linalg.blas  # noqa: F401
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def single_thread() -> Any:
+    """Return the context in which BLAS uses one thread; on products this small, more only wait."""
+    return blas().limit(limits=1)
+
+
+class Parts(NamedTuple):
+    """The network as `kernels` takes it."""
+
+    W: FloatArray
+    data: FloatArray
+    indices: NDArray[np.uint32]
+    indptr: NDArray[np.uint32]
+    leak_rate: FloatArray
+    code: int
+    feedback: FloatArray
+    W_out: FloatArray
+    W_sq: FloatArray
+    b_out: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
+def _read_only(array: NDArray[Any], dtype: type = np.float64) -> NDArray[Any]:
+    array = np.ascontiguousarray(array, dtype=dtype).view()
+    array.setflags(write=False)
+    return array
+
+
+def kernel_parts(
+    network: EchoStateNetwork, low: FloatArray | None = None, high: FloatArray | None = None
+) -> Parts | None:
+    """Return the kernels' view of the network; None when its activation has no compiled branch."""
+    code = network.activation.kernel_code
+    if code < 0:
+        return None
+    n, nothing = network.n_units, _read_only(np.zeros(0))
+    no_rows = _read_only(np.zeros((0, n)))
+    W, data, indices, indptr = (
+        no_rows,
+        nothing,
+        _read_only(nothing, np.uint32),
+        _read_only(nothing, np.uint32),
+    )
+    if isinstance(network.W, np.ndarray):
+        W = network.W
+    else:
+        data = network.W.data
+        indices, indptr = (_read_only(a, np.uint32) for a in (network.W.indices, network.W.indptr))
+    r = network.readout
+    return Parts(
+        W, data, indices, indptr, network.leak_rate, code,
+        no_rows if network.W_fb is None else _read_only(network.W_fb.T),
+        no_rows if r is None else r.W_out,
+        no_rows if r is None or r.W_sq is None else r.W_sq,
+        nothing if r is None else r.b_out,
+        nothing if low is None else _read_only(low),
+        nothing if high is None else _read_only(high),
+    )  # fmt: skip
+
+
+def block_steps(n_numbers: int) -> int:
+    return max(32, min(4096, _BLOCK_SIZE // max(1, n_numbers)))
+
+
+def advance(
+    network: EchoStateNetwork, parts: Parts | None, u: FloatArray, x: FloatArray, block: FloatArray
+) -> None:
+    """Drive one trajectory on from x, in place, and write its states to block."""
+    if parts is None:
+        for k in range(len(u)):
+            x[:] = network.step(x, u[k])
+            block[k] = x
+        return
+    np.matmul(u, network.W_in.T, out=block)
+    block += network.b
+    kernels.run(*parts, x, block, np.empty((0, 0)))
+
+
+def advance_batch(
+    network: EchoStateNetwork,
+    parts: Parts | None,
+    u: FloatArray,
+    x: FloatArray,
+    states: FloatArray | None,
+    progress: Progress,
+) -> None:
+    """Drive the batch x (n_batch, n_units) on, in place, and write its states to `states`, if any."""
+    n_batch = len(x)
+    if parts is None:
+        for k in range(len(u)):
+            x[:] = network.step(x, np.broadcast_to(u[k], (n_batch, u.shape[-1])))
+            if states is not None:
+                states[k] = x
+        return
+    nothing = np.empty((0, 0, 0))
+    shared = u.ndim == 2
+    for first, last, columns, left in member_groups(network, x):
+        width = 1 if shared else columns.shape[1]
+        for k0, k1 in spans(len(u), block_steps(width * max(1, u.shape[-1]))):
+            inputs = np.zeros((k1 - k0, u.shape[-1], width))
+            if shared:
+                inputs[:, :, 0] = u[k0:k1]
+            else:
+                inputs[:, :, : last - first] = u[k0:k1, first:last].transpose(0, 2, 1)
+            kernels.run_batch(
+                *parts, network.b, network.W_in, inputs, columns, k1 - k0,
+                nothing if states is None else states[k0:k1], first, last - first, nothing, left, k0,
+            )  # fmt: skip
+            progress("driving", (first + (last - first) * k1 / len(u)) / n_batch)
+        x[first:last] = columns[:, : last - first].T
+
+
+def member_groups(
+    network: EchoStateNetwork, x: FloatArray
+) -> Iterator[tuple[int, int, FloatArray, IntArray]]:
+    """Cut a batch into groups whose states stay in cache, as columns padded to the kernels' tile.
+
+    Yield (first, last, columns, left): left is -1 for members, 0 for padding.
+    """
+    n_batch, n = x.shape
+    size = max(128 if not network.is_sparse else 32, min(256, _BLOCK_SIZE // n))
+    for first in range(0, n_batch, size):
+        last = min(n_batch, first + size)
+        padded = -(-(last - first) // kernels.MEMBER_TILE) * kernels.MEMBER_TILE
+        columns = np.zeros((n, padded))
+        columns[:, : last - first] = x[first:last].T
+        left = np.zeros(padded, dtype=np.int64)
+        left[: last - first] = -1
+        yield first, last, columns, left
+
+
+def spans(n_steps: int, longest: int, cut: int = 0) -> list[tuple[int, int]]:
+    """Cut [0, n_steps) into spans of at most `longest` steps, none of which crosses `cut`."""
+    edges = sorted({*range(0, cut, longest), *range(cut, n_steps, longest), n_steps})
+    return list(itertools.pairwise(edges))
