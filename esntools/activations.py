@@ -7,6 +7,7 @@ bounded outwards; `Activation.from_sympy` encloses any other expression by ball 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -229,9 +230,11 @@ class Activation:
         """Return phi as a SymPy expression in `symbol` (a real symbol ``x`` by default)."""
         import sympy
 
-        x = sympy.Symbol("x", real=True)
-        expression = sympy.sympify(self.expression, locals={"x": x})
-        return expression if symbol is None else expression.subs(x, symbol)
+        from esntools.expressions import parse_expression
+
+        # Never sympify: it evaluates its argument as code, and the text may come from a file.
+        expression = parse_expression(self.expression)
+        return expression if symbol is None else expression.subs(sympy.Symbol("x", real=True), symbol)
 
     @classmethod
     def named(cls, name: str) -> Activation:
@@ -251,8 +254,64 @@ class Activation:
 
     @classmethod
     def from_sympy(cls, expression: Any) -> Activation:
-        """Return the activation that a SymPy expression in one real variable defines."""
-        raise NotImplementedError
+        r"""Return the activation that a SymPy expression in one real variable defines.
+
+        An expression equal to a built-in one gives that built-in. The bounds are proved by ball arithmetic
+        (`esntools.enclosures`); value and slope are NumPy functions that do not overflow.
+
+        Parameters
+        ----------
+        expression : str or sympy.Expr
+            Such as ``"tanh(2*x) + x/10"``; a text is parsed, never evaluated. Decimal literals stand for the
+            exact decimal fraction; the canonical text, with fractions, is kept in `expression`.
+
+        Raises
+        ------
+        InvalidInputError
+            When it is not an expression.
+        UnsupportedError
+            When it is not continuous, not real, of several variables, or its slope is not bounded; the
+            message has the reason.
+
+        Examples
+        --------
+        >>> swish = Activation.from_sympy("x/(1 + exp(-x))")
+        >>> [round(bound, 6) for bound in swish.slope_bounds]
+        [-0.09984, 1.09984]
+        >>> Activation.from_sympy("tanh(x)").name
+        'tanh'
+        >>> Activation.from_sympy("Piecewise((0, x < 0), (1, True))")
+        Traceback (most recent call last):
+            ...
+        esntools.errors.UnsupportedError: activation: Piecewise(...) jumps by 1 at x = 0; ...
+        """
+        from esntools.expressions import canonical_text, parse_expression
+
+        text = canonical_text(expression)
+        parsed = parse_expression(text)
+        for builtin in ACTIVATIONS.values():
+            if parse_expression(builtin.expression) == parsed:
+                return builtin
+        return _custom(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _custom(text: str) -> Activation:
+    """Return the activation of a canonical text; once made, the same one again."""
+    from esntools.enclosures import bound_slope, bound_value
+    from esntools.evaluation import is_odd, numeric_functions
+
+    slopes, values = bound_slope(text), bound_value(text)
+    value, slope = numeric_functions(text)
+
+    def slope_range(low: float, high: float) -> _Range:
+        bound = bound_slope(text, low, high)
+        return bound.lower, bound.upper
+
+    return Activation(
+        "custom", text, is_odd(text), (values.lower, values.upper), (slopes.lower, slopes.upper), -1,
+        value, slope, slope_range,
+    )  # fmt: skip
 
 
 def _relu(z: FloatArray) -> FloatArray:

@@ -21,7 +21,7 @@ from esntools.intervals import WHOLE, Interval, NotReal
 from esntools.jets import Program
 from esntools.tails import TailUnknown
 
-__all__ = ["Bound", "bound_slope", "bound_value"]
+__all__ = ["Bound", "bound_slope", "bound_value", "enclose_at"]
 
 _INF: Final = math.inf
 _TOLERANCE: Final = 1e-9
@@ -30,6 +30,8 @@ _SIGN_BUDGET: Final = 1000
 # A box this narrow whose bound is still infinite sits on a pole, or on a slope without bound.
 _NARROW: Final = 2.0**-60
 _WIDE: Final = 0.2
+_SPARE: Final = 600
+_FAR_ENOUGH: Final = 2.0**32
 _FAR: Final = 2.0**48
 
 
@@ -80,7 +82,7 @@ class _Search:
     def boxes(self) -> list[tuple[float, float]]:
         cuts = [c for c in (-1.0, 1.0) if self.low < c < self.high]
         ends = [self.low, *cuts, self.high]
-        return list(zip(ends, ends[1:]))
+        return list(itertools.pairwise(ends))
 
     def at(self, x: float) -> Interval:
         if x not in self.points:
@@ -110,7 +112,7 @@ class _Search:
         return self.seen[lo, hi]
 
     def upper(self, lo: float, hi: float, sign: int) -> tuple[float, list[float]]:
-        """Return an upper bound of sign * derivative on the box and the points to look for large values at."""
+        """Return a bound of sign * derivative on the box and the points where large values are likely."""
         value, slope, diverges = self.enclosures(lo, hi)
         if diverges and math.isinf(value.hi if sign > 0 else value.lo):
             raise _Unbounded(Interval(lo, hi), True)
@@ -143,7 +145,7 @@ class _Search:
     def supremum(self, sign: int) -> tuple[float, float]:
         """Return (bound, excess) of the supremum of sign * derivative."""
         count = itertools.count()
-        heap: list[tuple[float, int, float, float]] = []
+        heap: list[tuple[float, bool, int, float, float]] = []
         best = -_INF
 
         def push(lo: float, hi: float) -> None:
@@ -151,7 +153,8 @@ class _Search:
             bound, points = self.upper(lo, hi, sign)
             for x in points:
                 best = max(best, self.signed(x, sign).lo)
-            heapq.heappush(heap, (-bound, next(count), lo, hi))
+            # Half-lines first: a bound that holds from every start on settles the search.
+            heapq.heappush(heap, (-bound, math.isfinite(hi - lo), next(count), lo, hi))
 
         if self.low == self.high:
             push(self.low, self.high)
@@ -159,12 +162,14 @@ class _Search:
         for lo, hi in self.boxes():
             push(lo, hi)
         settled = -_INF
-        used = 0
+        used, spare = 0, _SPARE
         while heap:
-            bound, lo, hi = -heap[0][0], heap[0][2], heap[0][3]
+            bound, lo, hi = -heap[0][0], heap[0][3], heap[0][4]
             close = bound <= best + self.tolerance * max(1.0, abs(best))
             # Whether a bound is <= 0 or just above it decides monotonicity: spend extra work there.
-            if close and not (best <= 0.0 < bound and used < _SIGN_BUDGET):
+            # Past a settled half-line only the excess can still improve.
+            spare -= bound <= settled
+            if spare < 0 or (close and not (best <= 0.0 < bound and used < _SIGN_BUDGET)):
                 break
             used += 1
             heapq.heappop(heap)
@@ -176,11 +181,17 @@ class _Search:
                 if used > self.budget:
                     break
                 continue
+            if abs(middle) >= _FAR_ENOUGH and math.isinf(hi - lo) and math.isfinite(bound):
+                # An undamped oscillation: its bound on the half-line is the same from every start on.
+                outer = (middle, hi) if lo > 0.0 else (lo, middle)
+                if self.upper(*outer, sign)[0] >= bound:
+                    settled = max(settled, bound)
+                    continue
             push(lo, middle)
             push(middle, hi)
         bound = max(settled, -heap[0][0] if heap else -_INF)
         if math.isinf(bound):
-            raise _Unbounded(Interval(heap[0][2], heap[0][3]), False)
+            raise _Unbounded(Interval(heap[0][3], heap[0][4]), False)
         return bound, bound - best
 
 
@@ -232,7 +243,7 @@ def _bound(expression: Any, order: int, low: float, high: float, tolerance: floa
             elif order == 1 and not unbounded.box.finite:
                 value = f"the slope of {text} could not be bounded {where}"
             elif order == 1:
-                value = f"the slope of {text} is unbounded (a pole, an edge of its domain, or a vertical tangent) {where}"
+                value = f"the slope of {text} is unbounded, undefined or beyond 1e308 {where}"
             else:
                 value = f"{text} is unbounded {where}"
             raise UnsupportedError(
@@ -289,8 +300,8 @@ def bound_slope(
     References
     ----------
     R. E. Moore, R. B. Kearfott, M. J. Cloud, Introduction to Interval Analysis (SIAM 2009),
-    doi:10.1137/1.9780898717716, chapters 6 and 9. F. H. Clarke, Optimization and Nonsmooth Analysis (SIAM 1990),
-    doi:10.1137/1.9781611971309, section 2.3.
+    doi:10.1137/1.9780898717716, chapters 6 and 9. F. H. Clarke, Optimization and Nonsmooth Analysis (SIAM
+    1990), doi:10.1137/1.9781611971309, section 2.3.
     """
     return _bound(expression, 1, low, high, tolerance, budget)
 
@@ -316,3 +327,17 @@ def bound_value(
     inf
     """
     return _bound(expression, 0, low, high, tolerance, budget)
+
+
+def enclose_at(expression: Any, x: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return enclosures of the value and of the slopes at one point.
+
+    >>> enclose_at("Max(0, x)", 0.0)
+    ((0.0, 0.0), (0.0, 1.0))
+    """
+    program = _program(canonical_text(expression))
+    ranges = []
+    for order in (0, 1):
+        value = _Search(program, order, x, x, 0.0, 0).enclosures(x, x)[0]
+        ranges.append((value.lo, value.hi))
+    return ranges[0], ranges[1]

@@ -24,7 +24,14 @@ FUNCTIONS: Final = (
     "sin", "sinh", "sqrt", "tanh",
 )  # fmt: skip
 
-_ALIASES: Final = {"abs": "Abs", "arctan": "atan", "arcsinh": "asinh", "max": "Max", "min": "Min", "ln": "log"}
+_ALIASES: Final = {
+    "abs": "Abs",
+    "arctan": "atan",
+    "arcsinh": "asinh",
+    "max": "Max",
+    "min": "Min",
+    "ln": "log",
+}
 _CONSTANTS: Final = ("pi", "E")
 _STEPS: Final = ("sign", "Heaviside", "floor", "ceiling", "frac", "DiracDelta", "Mod")
 _PLACE: Final = "activation"
@@ -209,13 +216,30 @@ def _check(expression: sympy.Expr) -> None:
     import sympy
 
     allowed = tuple(getattr(sympy, name) for name in FUNCTIONS if name != "sqrt")
-    plumbing = (sympy.Add, sympy.Mul, sympy.Pow, sympy.Symbol, sympy.Rational, sympy.functions.elementary.piecewise.ExprCondPair)
-    conditions = (sympy.Lt, sympy.Le, sympy.Gt, sympy.Ge, sympy.And, sympy.Or, sympy.logic.boolalg.BooleanAtom)
+    plumbing = (
+        sympy.Add,
+        sympy.Mul,
+        sympy.Pow,
+        sympy.Symbol,
+        sympy.Rational,
+        sympy.functions.elementary.piecewise.ExprCondPair,
+    )
+    conditions = (
+        sympy.Lt,
+        sympy.Le,
+        sympy.Gt,
+        sympy.Ge,
+        sympy.And,
+        sympy.Or,
+        sympy.logic.boolalg.BooleanAtom,
+    )
     for node in sympy.preorder_traversal(expression):
         if node in (sympy.pi, sympy.E) or isinstance(node, (*allowed, *plumbing, *conditions)):
             continue
         if node is sympy.I or node.has(sympy.zoo, sympy.nan, sympy.oo, -sympy.oo):
-            raise _refuse(f"{expression} contains {node}", "an activation must be real and finite on the line")
+            raise _refuse(
+                f"{expression} contains {node}", "an activation must be real and finite on the line"
+            )
         if isinstance(node, (sympy.Eq, sympy.Ne)):
             raise _refuse(f"the condition {node}", "a Piecewise compares with <, <=, > and >= only")
         raise _refuse_function(type(node).__name__ if node.args else str(node))
@@ -224,8 +248,8 @@ def _check(expression: sympy.Expr) -> None:
 def parse_expression(expression: Any) -> sympy.Expr:
     """Return an activation expression as a SymPy expression in the real symbol ``x``.
 
-    A text is parsed without evaluating anything. Decimal literals (and SymPy's floats) are read as the decimal
-    number that they show, as an exact fraction: ``0.1`` is 1/10.
+    A text is parsed without evaluating anything. Decimal literals (and SymPy's floats) are read as the
+    decimal number that they show, as an exact fraction: ``0.1`` is 1/10.
 
     Parameters
     ----------
@@ -253,7 +277,9 @@ def parse_expression(expression: Any) -> sympy.Expr:
     value = _from_text(expression) if isinstance(expression, str) else expression
     if not isinstance(value, sympy.Expr):
         raise InvalidInputError(
-            _PLACE, f"{type(expression).__name__}", "must be a text or a SymPy expression in one real variable"
+            _PLACE,
+            f"{type(expression).__name__}",
+            "must be a text or a SymPy expression in one real variable",
         )
     value = value.replace(lambda e: e.is_Float, lambda e: sympy.Rational(repr(float(e))))
     symbols = value.free_symbols

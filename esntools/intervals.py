@@ -3,7 +3,7 @@
 Every operation returns an interval that contains all exact results. Sums are rounded only when they are
 inexact, so that 1 - [0, 1] is [0, 1]: the sign of a slope often hangs on that. Elementary functions are
 monotone pieces evaluated at the endpoints with python-flint's `arb`. An operation that is not defined on
-a part of the interval returns the whole line; one that is defined nowhere on it raises `NotReal`.
+a part of the interval returns the whole line; one that is not real anywhere on it raises `NotReal`.
 """
 
 from __future__ import annotations
@@ -113,11 +113,15 @@ class Interval:
         return f"[{self.lo!r}, {self.hi!r}]"
 
     @classmethod
-    def rational(cls, value: Fraction) -> Interval:
-        x = value.numerator / value.denominator
+    def rational(cls, value: int | Fraction) -> Interval:
+        try:
+            x = value.numerator / value.denominator
+        except OverflowError:
+            return cls(_MAX, _INF) if value > 0 else cls(-_INF, -_MAX)
         exact = Fraction(x)
         return cls(
-            x if exact <= value else math.nextafter(x, -_INF), x if exact >= value else math.nextafter(x, _INF)
+            x if exact <= value else math.nextafter(x, -_INF),
+            x if exact >= value else math.nextafter(x, _INF),
         )
 
     @classmethod
@@ -168,9 +172,9 @@ class Interval:
         p, q = exponent.numerator, exponent.denominator
         if q == 1:
             return self._integer_power(p)
-        if self.hi < 0.0 or (self.hi == 0.0 and p < 0):
+        if self.hi < 0.0:
             raise NotReal("a fractional power of a negative number")
-        if self.lo < 0.0:
+        if self.lo < 0.0 or (self.hi == 0.0 and p < 0):
             return WHOLE
 
         def function(x: arb) -> arb:
@@ -205,9 +209,7 @@ class Interval:
         return near, max(abs(self.lo), abs(self.hi))
 
     def _reciprocal(self) -> Interval:
-        if self.lo == 0.0 == self.hi:
-            raise NotReal("a division by zero")
-        if self.lo < 0.0 < self.hi:
+        if self.lo < 0.0 < self.hi or self.lo == 0.0 == self.hi:
             return WHOLE
         # An end at zero opens to infinity.
         lo = -_INF if self.hi == 0.0 else _inverse(self.hi)[0]
@@ -224,9 +226,9 @@ class Interval:
         return self._increasing(arb.exp, (0.0, _INF))
 
     def log(self) -> Interval:
-        if self.hi <= 0.0:
-            raise NotReal("a logarithm of a number that is not positive")
-        if self.lo < 0.0:
+        if self.hi < 0.0:
+            raise NotReal("a logarithm of a negative number")
+        if self.lo < 0.0 or self.hi == 0.0:
             return WHOLE
         lo = -_INF if self.lo == 0.0 else _at(arb.log, self.lo, (-_INF, _INF))[0]
         return Interval(lo, _at(arb.log, self.hi, (-_INF, _INF))[1])
@@ -248,9 +250,7 @@ class Interval:
 
     def cosh(self) -> Interval:
         near, far = self._magnitudes()
-        return Interval(
-            max(1.0, _at(arb.cosh, near, (_INF, _INF))[0]), _at(arb.cosh, far, (_INF, _INF))[1]
-        )
+        return Interval(max(1.0, _at(arb.cosh, near, (_INF, _INF))[0]), _at(arb.cosh, far, (_INF, _INF))[1])
 
     def sech(self) -> Interval:
         near, far = self._magnitudes()
@@ -286,4 +286,3 @@ class Interval:
 
 
 WHOLE: Final = Interval(-_INF, _INF)
-

@@ -8,6 +8,7 @@ whole line.
 
 from __future__ import annotations
 
+import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
@@ -147,7 +148,7 @@ class Program:
                     )  # fmt: skip
                 breaks.add(relation.rhs)
         points = sorted(breaks)
-        inner = [(a + b) / 2 for a, b in zip(points, points[1:])]
+        inner = [(a + b) / 2 for a, b in itertools.pairwise(points)]
         samples = [points[0] - 1, *inner, points[-1] + 1] if points else [sympy.S.Zero]
 
         def branch(at: Any) -> Any:
@@ -225,8 +226,8 @@ class _Run:
         self.x = x
         self.box = box
         self.start = start
-        self.zero = Interval(0.0, 0.0) if start is None else Tail.rational_on(Fraction(0), start)
-        self.one = Interval(1.0, 1.0) if start is None else Tail.rational_on(Fraction(1), start)
+        self.zero: Any = Interval(0.0, 0.0) if start is None else Tail.rational_on(Fraction(0), start)
+        self.one: Any = Interval(1.0, 1.0) if start is None else Tail.rational_on(Fraction(1), start)
         self.known: dict[int, Jet] = {}
 
     def at(self, i: int) -> Jet:
@@ -259,7 +260,9 @@ class _Run:
 
     def do_power(self, args: tuple[int, ...], r: Fraction) -> Jet:
         g = self.at(args[0])
-        second = self.zero if r == 1 else g[0].power(r - 2).scale(r * (r - 1)) if r != 2 else self.one.scale(r)
+        second = (
+            self.zero if r == 1 else g[0].power(r - 2).scale(r * (r - 1)) if r != 2 else self.one.scale(r)
+        )
         return _chain((g[0].power(r), g[0].power(r - 1).scale(r), second), g)
 
     def do_exp(self, args: tuple[int, ...], data: Any) -> Jet:

@@ -131,9 +131,10 @@ def _decaying_bound(key: _Key, start: Fraction) -> fmpq:
         rest = rest + factor * b.power(Fraction(lead))
     if rest.hi > 0.0:
         raise TailUnknown
-    value = b.power(Fraction(p))
+    exponent = Interval(0.0, 0.0)
     for e, c in E:
-        value = value * (Interval.rational(c) * b.power(Fraction(e))).exp()
+        exponent = exponent + Interval.rational(c) * b.power(Fraction(e))
+    value = b.power(Fraction(p)) * exponent.exp()
     if q:
         value = value * b.log().power(Fraction(q))
     if not value.finite:
@@ -342,7 +343,8 @@ class Tail:
 
     def exp(self) -> Tail:
         E: list[tuple[_Exponent, _Exponent]] = []
-        p, scale, decaying = 0, self._constant(_EXACTLY_ONE), {}
+        p: _Exponent = 0
+        scale, decaying = self._constant(_EXACTLY_ONE), {}
         for key, (a, b) in self.terms.items():
             if key == _ONE:
                 scale = scale * self.constant(_to_interval((a, b)).exp())
@@ -356,11 +358,22 @@ class Tail:
             elif key == ((), 0, 1) and a == b:
                 p = _python(a)
             else:
-                return self.constant(self.range().exp())
+                return self._exp_of_fast()
         growth = tuple(sorted(((e, c) for e, c in E if c), reverse=True))
         small = Tail(decaying, self.start)
         tail = small._taylor(_EXP, Interval.exp) if decaying else self._constant(_EXACTLY_ONE)
         return Tail({(growth, p, 0): _EXACTLY_ONE}, self.start) * scale * tail
+
+    def _exp_of_fast(self) -> Tail:
+        """Bound exp(g) for g that falls faster than any power: exp(g) <= exp(-k x**d)."""
+        lead, (_, hi) = self._leading()
+        if hi >= 0 or not lead[0]:
+            return self.constant(self.range().exp())
+        degree = 2 * max(1, math.ceil(lead[0][0][0]))
+        # x**d / L falls, hence L >= x**d / bound from the start on.
+        bound = _decaying_bound(_quotient(((), degree, 0), lead), self.start)
+        rate = _python(_short(hi / bound, hi / bound)[1])
+        return Tail({(((degree, rate),), 0, 0): (_ZERO, _UNIT)}, self.start)
 
     def log(self) -> Tail:
         lead, c, rest = self._factored()
@@ -383,7 +396,9 @@ class Tail:
         lead, (lo, hi) = self._leading()
         return 0 if _sign(lead) <= 0 else (lo > 0) - (hi < 0)
 
-    def _bounded(self, function: Callable[[Interval], Interval], slope: Callable[[Interval], Interval]) -> Tail:
+    def _bounded(
+        self, function: Callable[[Interval], Interval], slope: Callable[[Interval], Interval]
+    ) -> Tail:
         """Return f(c + r) = f(c) + r f'(somewhere between) for a bounded argument with constant part c."""
         constant = self.terms.get(_ONE, (_ZERO, _ZERO))
         rest = Tail({key: c for key, c in self.terms.items() if key != _ONE}, self.start)
