@@ -149,12 +149,14 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
         emit(result.document, None)
     else:
         result.save(options.output)
-    progress.say(f"{result.verdict}: {result.sentence}")
+    progress.say(result.sentence)
     for bound in result.bounds:
         state = "proves it" if bound.proves else "does not decide"
         progress.say(f"  {bound.name}: {bound.value:.6g}, {state}")
-    if options.output is not None:
+    if options.output is not None and result.verdict != "inconclusive":
         progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
+    elif options.output is not None:
+        progress.say(f"the bounds reached: {options.output} (not a certificate)")
     return {"proved": DONE, "refuted": NO}.get(result.verdict, UNDECIDED)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -97,6 +98,16 @@ class ZooModel:
         entry = self.expected.get("lyapunov_exponents")
         return None if entry is None else float(np.atleast_1d(entry["value"])[0])
 
+    def _beside(self, name: str, key: str) -> Path:
+        """Return the path of a file in the model's folder; a model that came by mail reads no other file."""
+        path = (self.folder / name).resolve()
+        if not path.is_relative_to(self.folder.resolve()):
+            raise InvalidInputError(
+                f"{self.folder / 'model.toml'}: {key}", repr(name), "must lie in the model's folder",
+                "copy the file there",
+            )  # fmt: skip
+        return self.folder / name
+
     def _system_spec(self) -> SystemSpec:
         if self.model.system is None:
             raise InvalidInputError(
@@ -141,7 +152,7 @@ class ZooModel:
         if spec.source == "file":
             from esntools.series import read_series
 
-            read = read_series(self.folder / spec.path, spec.column or None)
+            read = read_series(self._beside(spec.path, "system.path"), spec.column or None)
             values, dt = read.values, spec.dt if spec.dt is not None else read.dt
         elif spec.source in GENERATED:
             values, dt = self._generated(spec, n_steps, rng), spec.dt
@@ -190,7 +201,7 @@ class ZooModel:
                 "fit it first: esntools fit",
             )  # fmt: skip
         if spec.weights:
-            return EchoStateNetwork.load(self.folder / spec.weights)
+            return EchoStateNetwork.load(self._beside(spec.weights, "network.weights"))
         try:
             readout = None
             if spec.W_out:
@@ -250,7 +261,10 @@ class ZooModel:
 def _santa_fe_laser() -> FloatArray:
     from reservoirpy.datasets import santafe_laser
 
-    return np.asarray(santafe_laser(), dtype=np.float64).ravel()
+    with warnings.catch_warnings():
+        # ReservoirPy 0.4.2 leaves the file to the garbage collector.
+        warnings.simplefilter("ignore", ResourceWarning)
+        return np.asarray(santafe_laser(), dtype=np.float64).ravel()
 
 
 def _sunspots() -> FloatArray:
