@@ -229,9 +229,9 @@ class EchoStateNetwork:
 
     def step(self, x: ArrayLike, u: ArrayLike | None = None) -> FloatArray:
         """Return the next state G(u, x); states (..., n_units), inputs (..., n_inputs)."""
-        x = np.asarray(x, dtype=np.float64)
+        z = self.preactivation(x, u)
         a = self.leak_rate
-        return np.asarray((1.0 - a) * x + a * self.activation(self.preactivation(x, u)))
+        return np.asarray((1.0 - a) * np.asarray(x, dtype=np.float64) + a * self.activation(z))
 
     def output(self, x: ArrayLike) -> FloatArray:
         """Return y = psi(x); states (..., n_units)."""
@@ -319,10 +319,11 @@ class EchoStateNetwork:
         if self.is_sparse and n > 500:
             from scipy.sparse.linalg import ArpackError, eigs
 
-            # A fixed start vector: ARPACK's own is random, and a spectral radius should not be.
+            # A fixed start vector: ARPACK's own is random, and a spectral radius should not be. Random matrices
+            # crowd their circle: one eigenvalue in a small Krylov space is often not the largest.
             start = np.cos(np.arange(n, dtype=np.float64))
             try:
-                values = eigs(self.W, k=6, which="LM", return_eigenvectors=False, v0=start)
+                values = eigs(self.W, k=6, ncv=80, return_eigenvectors=False, v0=start, maxiter=200)
             except ArpackError:
                 # Eigenvalues of equal modulus (a ring, an orthogonal W) or W = 0.
                 values = np.linalg.eigvals(self.dense_W())
