@@ -289,7 +289,9 @@ def _start_scaling(sector: Sector) -> FloatArray:
     return ones if scaled_norm(sector, ones) <= scaled_norm(sector, x) else x
 
 
-def diagonal_schur(sector: Sector, *, seconds: float = math.inf, gap: float = 5e-3, optimise: bool = False) -> Rung:
+def diagonal_schur(
+    sector: Sector, *, seconds: float = math.inf, gap: float = 5e-3, optimise: bool = False
+) -> Rung:
     r"""Try a weighted Euclidean norm: X > 0 diagonal with X - W' L X L W positive definite.
 
     The method of centres: minimise t subject to t X - B'XB > 0, B = L W, by Newton's method on
@@ -329,7 +331,9 @@ def diagonal_schur(sector: Sector, *, seconds: float = math.inf, gap: float = 5e
             H = t * t * G * G - t * (V * V + V.T * V.T) + Z * Z
             H[np.diag_indices(n)] *= 1.0 + 1e-13
             gradient = np.diag(Z) - t * np.diag(G)
-            solved = scipy.linalg.cho_solve(scipy.linalg.cho_factor(H), np.column_stack([gradient, np.ones(n)]))
+            solved = scipy.linalg.cho_solve(
+                scipy.linalg.cho_factor(H), np.column_stack([gradient, np.ones(n)])
+            )
         except scipy.linalg.LinAlgError:
             break
         lower = max(lower, float(np.min(np.diag(Z) / np.diag(G))))
@@ -426,7 +430,9 @@ def _ellipse_gain(sector: Sector, S: FloatArray) -> float | None:
     return (2.0 - a) / (L * worst) if worst > 0.0 and L > 0.0 else None
 
 
-def incremental_lurie(sector: Sector, x: FloatArray | None = None, *, name: str = "incremental-lurie") -> Rung:
+def incremental_lurie(
+    sector: Sector, x: FloatArray | None = None, *, name: str = "incremental-lurie"
+) -> Rung:
     """Try a full quadratic norm z'Pz with given multipliers (1 by default), P from a Riccati equation."""
     start = time.perf_counter()
     X = np.ones(len(sector.a)) if x is None else np.asarray(x / x.max())

@@ -327,7 +327,10 @@ def array(value: Any, place: str, *shape: int | None) -> list[list[float]]:
     sparse = "rows" in value
     names = ("shape", "type", "data") + (("rows", "columns") if sparse else ())
     size, kind, data, *index = fields(value, place, *names)
-    need(isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**7 for n in size), f"{place}: bad shape")
+    need(
+        isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**7 for n in size),
+        f"{place}: bad shape",
+    )
     fits = len(size) == len(shape) and all(m is None or n == m for n, m in zip(size, shape))
     need(fits and math.prod(size) <= MAX_BYTES, f"{place}: wrong shape {size}")
     need(kind in ("f8", "f4"), f"{place}: type must be f8 or f4")
@@ -386,7 +389,12 @@ class Network:
         need(digest.hexdigest() == hash_, "network.hash: not the hash of these weights")
         if activation not in ACTIVATIONS:
             raise Undecided(f"activation {activation!r} is unknown to this checker")
-        self.n, self.n_in, self.phi, self.squares = n, n_in, ACTIVATIONS[activation], W_fb is not None and W_sq
+        self.n, self.n_in, self.phi, self.squares = (
+            n,
+            n_in,
+            ACTIVATIONS[activation],
+            W_fb is not None and W_sq,
+        )
         self.b, self.a = ([Fraction(x) for x in (rows or [[]])[0]] for rows in (b, a))
         need(all(0 < x <= 1 for x in self.a), "network.leak_rate: must lie in (0, 1]")
         self.W, self.W_in = Matrix.of(W), W_in
@@ -454,10 +462,16 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
     source, steps, *pair = fields(document["slopes"], "slopes", "range", "steps", "low", "high")
     l, L = (vector(x, "slopes", net.n) for x in pair)
     if source == "global":
-        need(steps == 0 and type(steps) is int and kind == "any" and states == "all", "claim: global slopes prove any input, all states")
+        need(
+            steps == 0 and type(steps) is int and kind == "any" and states == "all",
+            "claim: global slopes prove any input, all states",
+        )
         met = [net.phi.slopes] * net.n
     else:
-        need(source == "box" and kind != "any" and states == "box", "claim: slopes on a box need bounded inputs")
+        need(
+            source == "box" and kind != "any" and states == "box",
+            "claim: slopes on a box need bounded inputs",
+        )
         need(type(steps) is int and 0 <= steps <= 1000, "slopes.steps: must be 0 to 1000")
         met = [(F(p, ONE), F(q, ONE)) for p, q in box_slopes(net, vectors, steps)]
     need(all(p <= d[0] and d[1] <= q for p, q, d in zip(l, L, met)), "slopes: do not enclose the slopes met")
@@ -477,7 +491,10 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
     if theorem == "incremental-lurie":
         X_part, P_part, R_part, RP_part = fields(witness, "witness", "multipliers", "P", "R", "R_P")
         X, P = vector(X_part, "witness.multipliers", n), Matrix.of(array(P_part, "witness.P", n, n))
-        R, R_P = Matrix.of(array(R_part, "witness.R", 2 * n, 2 * n)), Matrix.of(array(RP_part, "witness.R_P", n, n))
+        R, R_P = (
+            Matrix.of(array(R_part, "witness.R", 2 * n, 2 * n)),
+            Matrix.of(array(RP_part, "witness.R_P", n, n)),
+        )
         need(P.rows() == P.T.rows(), "witness.P: must be symmetric")
         need(all(x > 0 for x in X) and positive_definite(P, R_P), "witness.P: not positive definite")
         A0 = diagonal([1 - x for x in a]) + net.W.scaled_rows([x * (p + q) / 2 for x, p, q in zip(a, l, L)])

@@ -135,11 +135,16 @@ def claim_section(inputs: InputClass) -> Document:
         case InputSignal():
             return claim_section(inputs.hull())
     raise InvalidInputError(
-        "inputs", type(inputs).__name__, "must be an input class", "see esntools.inputs: InputBox, AnyInput, ..."
+        "inputs",
+        type(inputs).__name__,
+        "must be an input class",
+        "see esntools.inputs: InputBox, AnyInput, ...",
     )
 
 
-def _document(network: EchoStateNetwork, verdict: str, theorem: str, notes: Document, **sections: Any) -> Document:
+def _document(
+    network: EchoStateNetwork, verdict: str, theorem: str, notes: Document, **sections: Any
+) -> Document:
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -244,6 +249,8 @@ def _read(path: Path) -> Any:
             raise check.Invalid(f"larger than {check.MAX_BYTES} bytes")
         return check.parse(path.read_bytes().decode())
     except OSError as error:
-        raise InvalidInputError(str(path), error.strerror or str(error), "a readable file is needed") from None
+        raise InvalidInputError(
+            str(path), error.strerror or str(error), "a readable file is needed"
+        ) from None
     except (UnicodeDecodeError, json.JSONDecodeError):
         raise InvalidInputError(str(path), "not JSON", "a certificate is a JSON file") from None
