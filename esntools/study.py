@@ -7,7 +7,7 @@ and the others go on. Only errors that say so on purpose are taken as reasons; a
 from __future__ import annotations
 
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -38,7 +38,10 @@ from esntools.tasks import FlipFlop
 from esntools.training import Fit, fit
 from esntools.zoo import ZooModel
 
-__all__ = ["Study", "TaskRun", "Verdict", "edge_paths", "run_study", "study_document"]
+if TYPE_CHECKING:
+    import networkx
+
+__all__ = ["Study", "TaskRun", "Verdict", "pulse_paths", "run_study", "study_document"]
 
 _FEW: Final = 50
 _FREE_RUN: Final = 10_000
@@ -194,7 +197,7 @@ def _study_series(
     )  # fmt: skip
     graph = steps.run(
         "graph",
-        lambda p: visit_graph(points, visited, network=closed),
+        lambda p: visit_graph(points, visited, network=closed, dt=dt),
         needs=None if points is None or visited is None or not len(points) else True,
     )
     times, windows = forecasts if forecasts is not None else (np.zeros(0), ())
@@ -215,10 +218,10 @@ def _study_series(
 # -- a task --------------------------------------------------------------------------------------------------
 
 
-def edge_paths(
-    graph: Any, network: EchoStateNetwork, pulses: FloatArray, *, pulse_length: int = 1, n_steps: int = 80
+def pulse_paths(
+    graph: networkx.DiGraph, network: EchoStateNetwork, *, n_steps: int = 80
 ) -> tuple[FloatArray, ...]:
-    """Return the orbit of every edge that a unit pulse makes: a pulse at its source, then zero input.
+    """Return the orbit of every move that a unit pulse makes: the pulse, then zero input.
 
     Parameters
     ----------
@@ -226,10 +229,6 @@ def edge_paths(
         As `excitable_network` returns it.
     network : EchoStateNetwork
         The network that it was made from.
-    pulses : array_like, shape (n_pulses, n_inputs)
-        The pulses that it was made with.
-    pulse_length : int
-        Steps that a pulse lasts.
     n_steps : int
         Steps after the pulse.
 
@@ -239,38 +238,38 @@ def edge_paths(
 
     Examples
     --------
-    >>> import networkx
-    >>> graph = networkx.DiGraph([(0, 1, {"pulse": 0, "at_unit": True})])
-    >>> graph.nodes[0]["x"], graph.nodes[1]["x"] = [-0.9], [0.9]
-    >>> network = EchoStateNetwork([[2.0]], W_in=[[4.0]])
-    >>> edge_paths(graph, network, [[1.0]])[0][-1].round(3)
-    array([0.958])
+    >>> from esntools.network import Readout
+    >>> bit = EchoStateNetwork([[1.5]], W_in=[[1.0]], readout=Readout([[1.0]]))
+    >>> graph = excitable_network(bit, [[2.0], [-2.0]])
+    >>> [path[[0, -1], 0].round(3).tolist() for path in pulse_paths(graph, bit)]
+    [[-0.859, 0.859], [0.859, -0.859]]
     """
     paths = []
     silence = np.zeros((n_steps, network.n_inputs))
-    for source, _, data in graph.edges(data=True):
-        if data.get("at_unit") and data.get("pulse") is not None:
-            pulse = np.tile(np.asarray(pulses, dtype=np.float64)[int(data["pulse"])], (pulse_length, 1))
-            x0 = np.asarray(graph.nodes[source]["x"], dtype=np.float64)
-            states = drive(network, np.vstack([pulse, silence]), x0).states
-            paths.append(np.vstack([x0[None], states]))
+    pulses = np.array(graph.graph["pulses"], dtype=np.float64)
+    for node, row in zip(graph.nodes, graph.graph["pulse_table"]):
+        x0 = np.asarray(graph.nodes[node]["x"], dtype=np.float64)
+        for pulse, reached in zip(pulses, row):
+            if reached not in (node, -1):
+                u = np.vstack([np.tile(pulse, (graph.graph["pulse_length"], 1)), silence])
+                paths.append(np.vstack([x0[None], drive(network, u, x0).states]))
     return tuple(paths)
 
 
-def _wrong_transitions(graph: Any, task: FlipFlop) -> tuple[str, ...]:
+def _wrong_transitions(graph: networkx.DiGraph, task: FlipFlop) -> tuple[str, ...]:
     """Compare where every pulse leads from every stable state with what the flip-flop asks for."""
     nearest = {
         node: task.states[np.argmin(np.linalg.norm(task.states - np.asarray(data["output"]), axis=1))]
         for node, data in graph.nodes(data=True)
     }
     wrong = []
-    for node, row in enumerate(graph.graph.get("pulse_table", [])):
+    for node, row in enumerate(graph.graph["pulse_table"]):
         for pulse, reached in zip(task.pulses, row):
             bit = int(np.argmax(np.abs(pulse)))
             wanted = nearest[node].copy()
             wanted[bit] = np.sign(pulse[bit])
-            if reached is None or reached not in nearest or np.any(nearest[reached] != wanted):
-                where = "no stable state" if reached is None or reached not in nearest else f"state {reached}"
+            if reached not in nearest or np.any(nearest[reached] != wanted):
+                where = f"state {reached}" if reached in nearest else "no stable state"
                 wrong.append(f"state {node}, pulse {pulse[bit]:+g} on line {bit + 1}: leads to {where}")
     return tuple(wrong)
 
@@ -311,7 +310,8 @@ def _study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -
         "graph",
         lambda p: excitable_network(
             network, pulses, relax_steps=explain.relax_steps, pulse_length=explain.pulse_length,
-            max_amplitude=explain.max_amplitude, starts=starts, rng=seed, progress=p,
+            max_amplitude=explain.max_amplitude, starts=starts, fixed_points=points, rng=seed,
+            progress=p,
         ),
     )  # fmt: skip
     return Study(
@@ -322,7 +322,7 @@ def _study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -
             model, series=model.title, n_steps=task.n_steps, dt=None, sha256=content_digest(task.u, task.y)
         ),
         fixed_points={} if points is None else {"zero input": points}, graph=graph,
-        paths=() if graph is None else edge_paths(graph, network, pulses, pulse_length=explain.pulse_length),
+        paths=() if graph is None else pulse_paths(graph, network),
         wrong_transitions=() if graph is None else _wrong_transitions(graph, task),
         not_done=steps.not_done, timings=steps.timings,
     )  # fmt: skip
@@ -353,16 +353,16 @@ def _study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps
         "graph",
         lambda p: excitable_network(
             network, symbols * explain.pulse_amplitude, relax_steps=explain.relax_steps,
-            pulse_length=explain.pulse_length, max_amplitude=explain.max_amplitude, rng=seed, progress=p,
+            pulse_length=explain.pulse_length, max_amplitude=explain.max_amplitude,
+            fixed_points=found.get("zero input"), rng=seed, progress=p,
         ),
         needs=True if symbols.size else None,
     )  # fmt: skip
-    pulses = symbols * explain.pulse_amplitude
     return Study(
         name=model.name, title=model.title, summary=model.summary, kind="network", network=network,
         settings=settings_document(settings, seed, model), verdicts=verdicts, fixed_points=found, graph=graph,
         source=source_document(model, series=model.title, n_steps=0, dt=None, sha256=content_digest(symbols)),
-        paths=() if graph is None else edge_paths(graph, network, pulses, pulse_length=explain.pulse_length),
+        paths=() if graph is None else pulse_paths(graph, network),
         not_done=steps.not_done, timings=steps.timings,
     )  # fmt: skip
 

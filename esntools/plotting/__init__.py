@@ -13,6 +13,7 @@ from esntools.plotting.series import (
     plot_return_map,
     plot_ridge,
     plot_spectrum,
+    plot_task,
     plot_vpt,
 )
 
@@ -27,5 +28,6 @@ __all__ = [
     "plot_return_map",
     "plot_ridge",
     "plot_spectrum",
+    "plot_task",
     "plot_vpt",
 ]

@@ -255,7 +255,7 @@ def plot_phase_graph(
     network : EchoStateNetwork, optional
         Reads the outputs of `paths`; without it the plane is that of the principal components.
     paths : sequence of array_like, shape (n_steps, n_units) each
-        Orbits to draw, as of `esntools.study.edge_paths`.
+        Orbits to draw, as `esntools.study.pulse_paths` returns them.
     ax : Axes, optional
         New by default.
 

@@ -16,6 +16,7 @@ from esntools.errors import InvalidInputError
 from esntools.plotting.style import BLUE, GREY, INK, PALE, RED, TICK, key, new_axes, panels, style
 
 if TYPE_CHECKING:
+    from esntools.findings import TaskRun
     from esntools.training import Fit
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "plot_return_map",
     "plot_ridge",
     "plot_spectrum",
+    "plot_task",
     "plot_vpt",
 ]
 
@@ -351,3 +353,44 @@ def plot_ridge(fit: Fit, *, ax: Axes | None = None) -> Axes:
 
 def _or_nan(value: float | None) -> float:
     return math.nan if value is None else float(value)
+
+
+def plot_task(run: TaskRun, *, n_steps: int = 400, ax: Axes | None = None) -> Axes:
+    """Draw pulses, target and output of a network at its task, one panel for each output.
+
+    Parameters
+    ----------
+    run : TaskRun
+    n_steps : int
+        Steps to show, from the first.
+    ax : Axes, optional
+        Divided into one panel per output (its ``child_axes``); new by default.
+
+    Examples
+    --------
+    >>> from esntools.findings import TaskRun
+    >>> square = np.sign(np.sin(0.1 * np.arange(100)) + 0.01)[:, None]
+    >>> len(plot_task(TaskRun(np.zeros((100, 1)), square, 0.9 * square, 0.0, 0.1)).child_axes)
+    1
+    """
+    n_outputs = run.target.shape[1]
+    ax = new_axes(ax, (6.3, 0.5 + 0.95 * n_outputs))
+    gap = 0.12 / n_outputs
+    height = (1.0 - gap * (n_outputs - 1)) / n_outputs
+    boxes = [(0.0, 1.0 - (i + 1) * height - i * gap, 1.0, height) for i in range(n_outputs)]
+    k = np.arange(min(n_steps, len(run.target)))
+    for i, panel in enumerate(panels(ax, boxes)):
+        target, output = run.target[k, i], run.output[k, i]
+        panel.plot(k, target, color=PALE, lw=2.8, label="target", drawstyle="steps-post")
+        panel.plot(k, output, color=RED, lw=1.0, ls=(0, (4, 1.2)), label="network")
+        if i < run.u.shape[1]:
+            at = np.flatnonzero(run.u[k, i])
+            panel.vlines(at, 0.0, run.u[at, i], color=INK, lw=1.1, label="pulse")
+        panel.set_xlim(0, len(k))
+        span = 1.25 * max(1.0, float(np.abs(target).max()), float(np.quantile(np.abs(output), 0.99)))
+        panel.set_ylim(-span, span)
+        style(panel, y=f"line {i + 1}", x="steps" if i == n_outputs - 1 else "")
+        panel.tick_params(labelbottom=i == n_outputs - 1)
+        if i == 0:
+            key(panel, ncol=3)
+    return ax

@@ -1,0 +1,245 @@
+"""The report: one page that a stranger can read and print, and beside it everything that it was made from."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+
+from esntools import files
+from esntools.errors import EsntoolsError, InvalidInputError
+from esntools.excitable import write_graph
+from esntools.findings import Study, Verdict, study_document
+from esntools.report_figures import ReportFigure, report_figures
+from esntools.report_tables import audit_text, bounds_table, report_tables
+from esntools.sentences import number
+from esntools.symbolic import derive
+
+__all__ = ["write_report"]
+
+_TEMPLATES: Final = Path(__file__).parent / "templates"
+
+_MEANS: Final = {
+    "proved": "whatever admissible input comes, in the long run the state is a function of the input alone. "
+    "The proof is about the stored network itself, its numbers taken as exact; no simulation is involved.",
+    "refuted": "an admissible input is known under which two copies of the network, started differently, do "
+    "not come together. The certificate holds it.",
+    "inconclusive": "no bound that was tried is small enough, and no counterexample was found. That is "
+    "common for a spectral radius a little below 1.",
+}
+_NOT_MEANS: Final = {
+    "proved": "anything about inputs outside this set, about the closed loop, or about forecasts.",
+    "refuted": "that the state is ambiguous for the inputs that the network usually receives: most of them "
+    "may still decide it.",
+    "inconclusive": "that the network is faulty. It may well have the property.",
+}
+_CLOSED: Final = {
+    "refuted": (
+        "the network, running freely, must remember where it started. So must everything that is chaotic: a "
+        "network with a proved closed loop would fall to a single rest state.",
+        "a fault. The driven network is the one that should forget its start.",
+    ),
+    "proved": (
+        "running freely, the network always comes to the same rest state, wherever it starts.",
+        "a good forecast: nothing that keeps moving by itself can have this property.",
+    ),
+}
+
+
+def _certificate_name(study: Study, verdict: Verdict) -> str:
+    if verdict is study.verdicts[0]:
+        return "certificate.json"
+    return f"certificate-{re.sub(r'[^a-z0-9]+', '-', verdict.key.lower())}.json"
+
+
+def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
+    word = verdict.result.verdict
+    means, not_means = _MEANS[word], _NOT_MEANS[word]
+    if verdict.key == "closed loop" and word in _CLOSED:
+        means, not_means = _CLOSED[word]
+    reason = " ".join(str(getattr(verdict.result, name, "") or "") for name in ("reason", "advice")).strip()
+    decided = word != "inconclusive"
+    return {
+        "word": word,
+        "question": verdict.question,
+        "sentence": verdict.result.sentence,
+        "means": means,
+        "not_means": not_means,
+        "reason": reason,
+        "bounds": bounds_table(verdict),
+        "file": _certificate_name(study, verdict) if decided else "",
+        "check": "It agreed when this page was made." if decided else "",
+    }
+
+
+def _equations(study: Study) -> dict[str, str]:
+    network = study.network
+    readout, phi = network.readout, network.activation
+    leak = network.uniform_leak_rate
+    slope_low, slope_high = phi.slope_bounds
+    facts = {
+        "inputs": network.n_inputs > 0,
+        "outputs": network.n_outputs,
+        "feedback": network.W_fb is not None,
+        "squares": readout is not None and not readout.is_affine,
+        "leaky": leak is None or leak < 1.0,
+        "leak": "one for each unit" if leak is None else number(leak),
+        "activation": phi.expression if phi.name == "custom" else phi.name.replace("_", " "),
+        "slope_low": number(slope_low),
+        "slope_high": number(slope_high),
+    }
+    module = _environment().get_template("maths.html.j2").module
+    return {name: str(getattr(module, name)(facts)) for name in ("map", "jacobian", "steps")}
+
+
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )  # fmt: skip
+
+
+def _commands(study: Study) -> str:
+    lines = [str(study.settings["command"]), ""]
+    if "zoo" in study.source:
+        source = f'load("{study.source["zoo"]}")'
+        lines += ["from esntools.zoo import load"]
+    else:
+        source = f'read_series("{study.source["file"]}", "{study.source["series"]}")'
+        lines += ["from esntools.series import read_series"]
+    lines += [
+        "from esntools.study import run_study",
+        "from esntools.report import write_report",
+        f'write_report(run_study({source}, rng={study.settings["seed"]}), "reports/{study.name}")',
+    ]
+    return "\n".join(lines)
+
+
+def _references(study: Study) -> list[str]:
+    lines = []
+    for r in study.source.get("references", []):
+        where = ", ".join(str(r[key]) for key in ("where", "note") if r.get(key))
+        link = f" doi:{r['doi']}" if r.get("doi") else (f" {r['url']}" if r.get("url") else "")
+        lines.append(f"{r['authors']} ({r['year']}). {r['title']}. {where}{'.' if where else ''}{link}")
+    return lines
+
+
+def _derivation_text(study: Study) -> str:
+    """Return the symbolic derivation for this network, or nothing where it cannot be had."""
+    try:
+        return derive(study.network, study.verdicts[0].inputs if study.verdicts else None).text()
+    except EsntoolsError:
+        return ""
+
+
+def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[str, str]]) -> str:
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            study=study,
+            figures=figures,
+            maths=_equations(study),
+            derivation=_derivation_text(study),
+            verdicts=[_verdict_part(study, v) for v in study.verdicts],
+            tables=report_tables(study, names),
+            audit=audit_text(study),
+            commands=_commands(study),
+            references=_references(study),
+            versions=study.settings["versions"],
+            date=datetime.date.today().isoformat(),
+        )
+    )
+
+
+def _forecast_csv(study: Study) -> str:
+    window = study.windows[0]
+    n = window.truth.shape[1]
+    head = ["step"] + [
+        f"{what}_{j + 1}" if n > 1 else what for what in ("truth", "forecast") for j in range(n)
+    ]
+    lines = [",".join(head)]
+    for k, (truth, forecast) in enumerate(zip(window.truth, window.forecast)):
+        cells = ["" if math.isnan(v) else repr(float(v)) for v in (*truth, *forecast)]
+        lines.append(",".join([str(window.start + k), *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def write_report(study: Study, folder: str | Path) -> Path:
+    """Write the report of a study: one self-contained page, and beside it everything that it shows.
+
+    ``report.html`` needs nothing else: its figures are part of it, it runs no script and loads nothing.
+    Beside it lie ``figures/*.svg``, ``report.json`` (format ``esntools-study``), the fitted ``model.npz``, a
+    certificate for every decided question, ``graph.graphml`` and ``forecast.csv``, as far as the study has
+    them. Every file is written in one step; all but the date and the times is the same on every run.
+
+    Parameters
+    ----------
+    study : Study
+        As `run_study` returns it.
+    folder : str or Path
+        Made when it does not exist.
+
+    Returns
+    -------
+    Path
+        Of ``report.html``.
+
+    Raises
+    ------
+    InvalidInputError
+        When the folder cannot be made or written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from esntools.study import run_study
+    >>> from esntools.zoo import load
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(run_study(load("switching-2neuron")), folder).name
+    'report.html'
+    """
+    folder = Path(folder)
+    try:
+        (folder / "figures").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            str(folder), error.strerror or str(error), "the report's folder must be writable",
+            "choose another with -o",
+        ) from None  # fmt: skip
+    figures = report_figures(study)
+    head = '<?xml version="1.0" encoding="utf-8"?>\n'
+    for figure in figures:
+        files.write_text(folder / "figures" / f"{figure.key}.svg", head + figure.svg)
+    names = [("report.html", "this page"), ("figures/*.svg", "its figures")]
+    files.write_json(folder / "report.json", study_document(study))
+    names.append(("report.json", "every number on this page and more"))
+    provenance = {
+        "seed": study.settings["seed"],
+        "source": study.source,
+        "versions": study.settings["versions"],
+    }
+    if study.fit is not None:
+        study.fit.save(folder / "model.npz", provenance=provenance)
+    else:
+        study.network.save(folder / "model.npz", provenance=provenance)
+    names.append(("model.npz", "the network: esntools forecast, verify and fixed-points read it"))
+    for verdict in study.verdicts:
+        if verdict.result.verdict != "inconclusive":
+            name = _certificate_name(study, verdict)
+            verdict.result.save(folder / name)
+            names.append((name, f"the certificate: {verdict.key}"))
+    if study.graph is not None:
+        write_graph(study.graph, folder / "graph.graphml")
+        names.append(("graph.graphml", "the graph, for NetworkX, Gephi or yEd"))
+    if study.windows:
+        files.write_text(folder / "forecast.csv", _forecast_csv(study))
+        names.append(("forecast.csv", "the forecast of the first figure and what happened"))
+    page = folder / "report.html"
+    files.write_text(page, _page(study, figures, names))
+    return page

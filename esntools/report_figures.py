@@ -1,0 +1,197 @@
+"""The figures of a report: which there are, what they say, and their SVG, fit to share one page."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+
+from esntools.findings import Study
+from esntools.plotting import (
+    plot_attractor,
+    plot_contraction,
+    plot_eigenvalues,
+    plot_forecast,
+    plot_graph,
+    plot_phase_graph,
+    plot_return_map,
+    plot_ridge,
+    plot_spectrum,
+    plot_task,
+    plot_vpt,
+)
+from esntools.sentences import number
+
+__all__ = ["ReportFigure", "report_figures", "to_svg"]
+
+_SETTINGS: Final = {"svg.fonttype": "path", "path.simplify": True, "path.simplify_threshold": 0.15}
+
+
+@final
+@dataclass(frozen=True)
+class ReportFigure:
+    """One figure: its key (file name and anchor), title, caption, and SVG source."""
+
+    key: str
+    title: str
+    caption: str
+    svg: str
+
+
+def to_svg(ax: Axes, key: str, description: str = "") -> str:
+    """Return the figure of `ax` as an SVG element that can share a page with others.
+
+    Every id starts with `key`, nothing depends on the date or on a counter, and the same axes give the
+    same text on every run.
+    """
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    buffer = io.StringIO()
+    with matplotlib.rc_context({**_SETTINGS, "svg.hashsalt": f"esntools-{key}"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r'\bid="([^"]+)"', rf'id="{key}-\1"', text)
+    text = re.sub(r'\bhref="#([^"]+)"', rf'href="#{key}-\1"', text)
+    text = re.sub(r"url\(#([^)]+)\)", rf"url(#{key}-\1)", text)
+    # Three decimals of a point are a third of a micrometre.
+    text = re.sub(r"(\d+\.\d{3})\d+", r"\1", text)
+    words = description.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
+    return text.replace("<svg ", f'<svg role="img" aria-label="{words}" ', 1)
+
+
+def _vpt_values(study: Study) -> tuple[Any, str]:
+    in_lyapunov = study.vpt_lyapunov
+    return (study.vpt_steps, "steps") if in_lyapunov is None else (in_lyapunov, "Lyapunov times")
+
+
+def _point_name(output: Any) -> str:
+    values = ", ".join(number(float(v), 3) for v in np.atleast_1d(output))
+    return f"at {values}"
+
+
+def _eigenvalue_figure(study: Study) -> Axes | None:
+    found = [m for m in study.matches if m.point is not None]
+    if found:
+        sets = {_point_name(m.found_output): m.point.eigenvalues[:8] for m in found if m.point is not None}
+        reference = np.concatenate([np.ravel(m.true_multipliers) for m in study.matches])
+        return plot_eigenvalues(sets, reference=reference)
+    for name, points in study.fixed_points.items():
+        if 0 < len(points) <= 8:
+            # The leading ones: the hundreds near zero only hide them.
+            return plot_eigenvalues({f"{i}": p.eigenvalues[:12] for i, p in enumerate(points)})
+        if len(points):
+            return plot_eigenvalues(
+                {f"fixed points at {name}": np.concatenate([p.eigenvalues[:6] for p in points])}
+            )
+    return None
+
+
+def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | None]]]:
+    """Yield key, title, caption and how to draw, for every figure that this study has."""
+    if study.windows:
+        window = study.windows[0]
+        yield (
+            "forecast", "A typical forecast",
+            f"The window with the median valid prediction time of {len(study.vpt_steps)}. Above, what "
+            "happened (thick, pale) and what the network said without seeing it (dashed). Below, the error "
+            "in standard deviations of the series; the forecast counts as valid until it passes "
+            f"{window.threshold:g}. "
+            + ("No forecast can keep its error below the growth e^(λ₁ t) that chaos forces on it "
+               "(dash-dotted)." if window.lyapunov_time is not None else ""),
+            lambda: plot_forecast(window),
+        )  # fmt: skip
+    if len(study.vpt_steps):
+        values, unit = _vpt_values(study)
+        yield (
+            "vpt", "Valid prediction time",
+            "How long forecasts stay valid, over all test windows (one tick each).",
+            lambda: plot_vpt(values, unit=unit),
+        )  # fmt: skip
+    if study.fit is not None and len(study.fit.ridge_path) > 1:
+        fit = study.fit
+        yield (
+            "ridge", "How the penalty was chosen",
+            "The error of the next step (above) always prefers a small penalty; free runs (below) decide.",
+            lambda: plot_ridge(fit),
+        )  # fmt: skip
+    climate = study.climate
+    if climate is not None:
+        yield (
+            "attractor", "The attractor, true beside learned",
+            "Each series against itself a little earlier: the data on the left, the network's own free run "
+            "on the right, on equal axes.",
+            lambda: plot_attractor(climate),
+        )  # fmt: skip
+        if min(len(climate.maxima_data), len(climate.maxima_free_run)) >= 3:
+            yield (
+                "return-map", "Return map",
+                "Each local maximum of the series against the one before: data (discs), network (crosses).",
+                lambda: plot_return_map(climate),
+            )  # fmt: skip
+        yield (
+            "spectrum", "Power spectrum",
+            "How the variance is spread over frequencies (Welch's estimate): data and network.",
+            lambda: plot_spectrum(climate),
+        )  # fmt: skip
+    run = study.task_run
+    if run is not None:
+        yield (
+            "task", "The test run",
+            "Pulses (bars), the target (thick, pale) and the output of the network (dashed), one panel for "
+            "each line, on inputs that it was not trained on.",
+            lambda: plot_task(run),
+        )  # fmt: skip
+    driven = [v for v in study.verdicts if v.key != "closed loop" and v.result.bounds]
+    if driven:
+        first = driven[0]
+        yield (
+            "contraction", "What is proved at which spectral radius",
+            "Each bound on the contraction factor against the spectral radius to which W is scaled; the "
+            "number in brackets is where it reaches 1. Below that the echo state property is proved; where "
+            "an unstable response is known it is refuted (hatched); between them it is open.",
+            lambda: plot_contraction(first.result, first.network),
+        )  # fmt: skip
+    if any(len(points) for points in study.fixed_points.values()):
+        yield (
+            "eigenvalues", "Multipliers of the fixed points",
+            "The leading ones in the complex plane, against the unit circle; filled marks are outside it. "
+            + ("Squares: those of the true system." if study.matches else ""),
+            lambda: _eigenvalue_figure(study),
+        )  # fmt: skip
+    graph = study.graph
+    if graph is not None and graph.number_of_nodes():
+        visits = study.kind == "series"
+        yield (
+            "graph", "Visits" if visits else "The excitable network",
+            "Nodes are neighbourhoods of fixed points with the output there; the number on an arrow is the "
+            "share of departures that go that way." if visits else
+            "Nodes are stable states with the output that they hold; the number on an arrow is the "
+            "smallest pulse amplitude that makes the move (thicker: easier; dashed: a unit pulse does not "
+            "make it; red with !: less than half the median).",
+            lambda: plot_graph(graph, targets=study.targets),
+        )  # fmt: skip
+        if not visits and all("x" in data for _, data in graph.nodes(data=True)):
+            yield (
+                "phase", "The same in phase space",
+                "Stable states (circles), unstable fixed points (crosses), and the orbits (grey) that unit "
+                "pulses set off.",
+                lambda: plot_phase_graph(graph, study.network, paths=study.paths[:40]),
+            )  # fmt: skip
+
+
+def report_figures(study: Study) -> tuple[ReportFigure, ...]:
+    """Return every figure that the study has results for."""
+    figures = []
+    for key, title, caption, draw in _plans(study):
+        ax = draw()
+        if ax is not None:
+            figures.append(ReportFigure(key, title, caption.strip(), to_svg(ax, key, title)))
+    return tuple(figures)
