@@ -51,6 +51,12 @@ class _Parser(argparse.ArgumentParser):
             if word.startswith("-"):
                 options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
                 message += "; " + nearest_name(word, options)
+        group = re.match(r"one of the arguments (.*) is required", message)
+        if group:
+            message = f"options: missing; one of {', '.join(group.group(1).split())} is required"
+        twice = re.match(r"(.*): not allowed with argument (.*)", message)
+        if twice:
+            message = f"{twice.group(1)}: given with {twice.group(2)}; only one of them may stand; choose one"
         missing = re.match(r"the following arguments are required: (.*)", message)
         if missing:
             message = f"{missing.group(1)}: missing; required; see esntools {command} --help".replace(
@@ -72,7 +78,7 @@ def _number(
     if low is not None:
         kind += f" from {low:g}"
     if high is not None:
-        kind += f" to {high:g}"
+        kind += f", at most {high:g}"
 
     def convert(text: str) -> float:
         try:
@@ -252,6 +258,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     ena.add_argument(
         "--max-amplitude", type=_number(above=0), metavar="G", help="largest pulse tried (default: 4)"
+    )
+    ena.add_argument(
+        "--pulse-length", type=_number(1, whole=True), metavar="N", help="steps a pulse lasts (default: 1)"
     )
     ena.add_argument("--plot", metavar="PATH", help="draw it too (.svg, .pdf, .png)")
     _seed_option(ena)

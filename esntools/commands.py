@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from esntools.inputs import InputClass
     from esntools.network import EchoStateNetwork
     from esntools.series import Series
+    from esntools.spec import ExplainSpec
     from esntools.training import Fit
     from esntools.zoo import ZooModel
 
@@ -294,7 +295,9 @@ def ena_command(options: Namespace, progress: ProgressLine) -> int:
     progress.say(f"{graph.number_of_nodes()} nodes, {graph.number_of_edges()} edges")
     for i, j, data in graph.edges(data=True):
         if "threshold" in data:
-            progress.say(f"  {i} -> {j}: {data.get('label', '')} from amplitude {data['threshold']:.4g}")
+            # The label has the amplitude in it, at the accuracy of a plot.
+            pulse = str(data.get("label", "pulse")).partition(":")[0]
+            progress.say(f"  {i} -> {j}: {pulse} from amplitude {data['threshold']:.6g}")
         elif "probability" in data:
             progress.say(f"  {i} -> {j}: probability {data['probability']:.3g}")
     for path in (options.output, options.plot):
@@ -319,56 +322,73 @@ def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
     """Return the graph of the source, and the outputs that a task wants its nodes to hold (or None)."""
     import numpy as np
 
-    from esntools.excitable import excitable_network, visit_graph
-    from esntools.fixed_points import find_fixed_points
     from esntools.network import EchoStateNetwork
+    from esntools.spec import ExplainSpec
     from esntools.training import Fit
 
-    seed = options.seed or 0
     model = None if options.source.endswith(".npz") else zoo_model(options.source)
-    explain = None if model is None else model.study.explain
-    amplitude = options.amplitude or (explain.pulse_amplitude if explain else 1.0)
-    limits = {
-        "relax_steps": explain.relax_steps if explain else 1000,
-        "pulse_length": explain.pulse_length if explain else 1,
-        "max_amplitude": options.max_amplitude or (explain.max_amplitude if explain else 4.0),
-    }
+    explain = ExplainSpec() if model is None else model.study.explain
     fit: Fit | None = None
-    targets = None
+    pulses = targets = starts = None
     if model is None:
         network = EchoStateNetwork.load(options.source)
         try:
             fit = Fit.load(options.source)
         except EsntoolsError:
+            # A network that nobody fitted has no task; it can still be asked.
             fit = None
-        pulses = np.concatenate([np.eye(network.n_inputs), -np.eye(network.n_inputs)])
     elif model.kind == "network":
-        network, pulses = model.network(), model.symbols()
-        if len(pulses) == 0:
-            pulses = np.concatenate([np.eye(network.n_inputs), -np.eye(network.n_inputs)])
+        network, symbols = model.network(), model.symbols()
+        pulses = symbols if len(symbols) else None
     else:
         fit, _ = fit_zoo(model, options, progress)
         network = fit.network
-        pulses = np.zeros((0, network.n_inputs))
         if model.kind == "task":
+            from esntools.simulation import drive
+
             task = model.task()
             pulses, targets = task.pulses, task.states
+            starts = drive(network, task.u[: 5 * explain.n_starts : 5]).states
     if fit is not None and fit.task == "forecast":
-        closed = fit.closed_loop
-        points = find_fixed_points(closed, rng=seed, progress=progress)
-        run = fit.forecast(20000, store_states=True)
-        assert run.states is not None
-        states = run.states[np.all(np.isfinite(run.outputs), axis=1)]
-        return visit_graph(points, states, network=closed), None
-    graph = excitable_network(network, amplitude * pulses, rng=seed, progress=progress, **limits)
+        return _visits(fit, explain, options.seed or 0, progress), None
+    if pulses is None:
+        pulses = np.concatenate([np.eye(network.n_inputs), -np.eye(network.n_inputs)])
+    from esntools.excitable import excitable_network
+
+    graph = excitable_network(
+        network,
+        (options.amplitude or explain.pulse_amplitude) * pulses,
+        relax_steps=explain.relax_steps,
+        pulse_length=options.pulse_length or explain.pulse_length,
+        max_amplitude=options.max_amplitude or explain.max_amplitude,
+        starts=starts,
+        rng=options.seed or 0,
+        progress=progress,
+    )
     return graph, targets
 
 
-def report_command(options: Namespace, progress: ProgressLine) -> int:
-    from esntools.report import write_report
-    from esntools.study import run_study
+def _visits(fit: Fit, explain: ExplainSpec, seed: int, progress: ProgressLine) -> Any:
+    """Return the graph of visits of a free run of 20 000 steps to the fixed points of the closed loop."""
+    import numpy as np
 
+    from esntools.fixed_points import find_fixed_points
+    from esntools.visits import visit_graph
+
+    run = fit.forecast(20000, store_states=True)
+    assert run.states is not None
+    states = run.states[np.all(np.isfinite(run.outputs), axis=1)]
+    every = max(1, len(states) // (explain.n_starts // 2 or 1))
+    points = find_fixed_points(
+        fit.closed_loop, starts=states[::every], n_starts=explain.n_starts, rng=seed, progress=progress
+    )
+    return visit_graph(points, states, network=fit.closed_loop, dt=fit.dt)
+
+
+def report_command(options: Namespace, progress: ProgressLine) -> int:
+    source: ZooModel | Series
     model = zoo_model(options.source)
+    source = model if model is not None else read(options, options.source, options.column)
     name = model.name if model is not None else Path(options.source).stem
     folder = Path(options.output) if options.output is not None else Path("reports") / name
     try:
@@ -380,9 +400,12 @@ def report_command(options: Namespace, progress: ProgressLine) -> int:
         ) from None  # fmt: skip
     check_writable_folder(folder, str(folder))
     start = time.monotonic()
-    source: ZooModel | Series
-    source = model if model is not None else read(options, options.source, options.column)
     keywords = fit_keywords(options)
+    if options.n_train is not None:
+        keywords["n_train"] = options.n_train
+    from esntools.report import write_report
+    from esntools.study import run_study
+
     study = run_study(source, rng=options.seed, progress=progress, **keywords)
     page = write_report(study, folder)
     for line in study.summary_lines:

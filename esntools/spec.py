@@ -201,7 +201,7 @@ class ExplainSpec:
     pulse_amplitude: float = _key(1.0, above=0)
     pulse_length: int = _key(1, low=1)
     max_amplitude: float = _key(4.0, above=0)
-    relax_steps: int = _key(1000, low=1)
+    relax_steps: int = _key(3000, low=1)
 
 
 @final
