@@ -21,6 +21,7 @@ from esntools._typing import FloatArray, RandomState
 from esntools.activations import Activation
 from esntools.errors import InvalidInputError, UnsupportedError, nearest_name
 from esntools.network import EchoStateNetwork, Readout, WeightMatrix
+from esntools.readout import checked_array
 
 __all__ = ["from_reservoirpy", "reservoir_weights", "to_reservoirpy"]
 
@@ -160,11 +161,16 @@ def reservoir_weights(
     input_density = _number(
         input_connectivity, "input_connectivity", "must lie in (0, 1]", 0.0, 1.0, open_low=True
     )
-    sigma = np.asarray(input_scaling, dtype=np.float64)
-    if sigma.shape not in ((), (m,)) or not np.all(np.isfinite(sigma)):
-        raise InvalidInputError("input_scaling", repr(input_scaling), f"must be finite, one number or {m}")
-
-    streams = np.random.default_rng(seed).spawn(3)
+    sigma = checked_array(
+        np.broadcast_to(input_scaling, m) if np.ndim(input_scaling) == 0 else input_scaling,
+        "input_scaling",
+        (m,),
+        "one number or (n_inputs,)",
+    )
+    try:
+        streams = np.random.default_rng(seed).spawn(3)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError("seed", repr(seed), str(error)) from None
     W, radius = _draw_recurrent(n, density, streams[0])
     W_in = np.zeros((n, m))
     if m:

@@ -319,8 +319,8 @@ class EchoStateNetwork:
         if self.is_sparse and n > 500:
             from scipy.sparse.linalg import ArpackError, eigs
 
-            # A fixed start vector: ARPACK's own is random, and a spectral radius should not be. Random matrices
-            # crowd their circle: one eigenvalue in a small Krylov space is often not the largest.
+            # A fixed start vector: ARPACK's own is random, and a spectral radius should not be.
+            # Random eigenvalues crowd their circle: a single one from a small space is often not the largest.
             start = np.cos(np.arange(n, dtype=np.float64))
             try:
                 values = eigs(self.W, k=6, ncv=80, return_eigenvectors=False, v0=start, maxiter=200)
