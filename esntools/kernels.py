@@ -76,20 +76,15 @@ def _exp_parts(t: float) -> tuple[float, float]:
     shifted = t * _LOG2_E + _ROUND
     n = shifted - _ROUND
     r = (t - n * _LN2_HIGH) - n * _LN2_LOW
-    # Taylor to r**13: the next term is below 5e-18.
-    p = 1.0 / 6227020800.0
-    p = p * r + 1.0 / 479001600.0
-    p = p * r + 1.0 / 39916800.0
-    p = p * r + 1.0 / 3628800.0
-    p = p * r + 1.0 / 362880.0
-    p = p * r + 1.0 / 40320.0
-    p = p * r + 1.0 / 5040.0
-    p = p * r + 1.0 / 720.0
-    p = p * r + 1.0 / 120.0
-    p = p * r + 1.0 / 24.0
-    p = p * r + 1.0 / 6.0
-    p = p * r + 0.5
-    p = p * r * r + r
+    # Taylor to r**13, the next term being below 5e-18; in pairs (Estrin), which short vectors wait for less.
+    r2 = r * r
+    r4 = r2 * r2
+    p = (1.0 / 2.0 + r * (1.0 / 6.0)) + r2 * (1.0 / 24.0 + r * (1.0 / 120.0))
+    p += r4 * ((1.0 / 720.0 + r * (1.0 / 5040.0)) + r2 * (1.0 / 40320.0 + r * (1.0 / 362880.0)))
+    p += (r4 * r4) * (
+        (1.0 / 3628800.0 + r * (1.0 / 39916800.0)) + r2 * (1.0 / 479001600.0 + r * (1.0 / 6227020800.0))
+    )
+    p = r + r2 * p
     return _float_of((_bits_of(shifted) + 1023) << 52), p  # type: ignore[call-arg]
 
 
@@ -237,29 +232,34 @@ def _dense_two_products(W: Any, i0: int, i1: int, j0: int, j1: int, x: Any, z: A
 _dense_two_products = _compiled(_dense_two_products)
 
 
-def _dense_sweep(W: Any, leak_rate: Any, code: int, x: Any, z: Any, part: Any, downwards: bool) -> None:
+def _dense_sweep(
+    W: Any, leak_rate: Any, code: int, x: Any, z: Any, part: Any, n_rows: int, downwards: bool
+) -> None:
     """Do one step with half of W: z holds v on entry and the next state on return.
 
-    Going down, row block I needs W[I, J] x[J] for J < I only: `part` has the rest (J >= I) from the step
-    before. And since the next state is already known in J < I, the same entries give the next step's
-    W[I, J] z[J], J <= I, on the spot; the next sweep goes up and needs J > I only. So each entry that comes
-    from memory is used for two steps, and a long drive takes half the memory traffic of a matrix-vector
-    product per step.
+    W is cut into blocks of n_rows rows. Going down, row block I needs W[I, J] x[J] for J < I only: `part` has
+    the rest (J >= I) from the step before. And since the next state is already known in J < I, the same
+    entries give the next step's W[I, J] z[J], J <= I, on the spot; the next sweep goes up and needs J > I
+    only. So each entry that comes from memory serves two steps, and a long drive takes half the memory
+    traffic of a matrix-vector product per step. With one block it is the plain product, a step ahead.
     """
     n = len(x)
-    n_blocks = (n + _SWEEP_ROWS - 1) // _SWEEP_ROWS
+    n_blocks = (n + n_rows - 1) // n_rows
     for turn in range(n_blocks):
         block = turn if downwards else n_blocks - 1 - turn
-        i0 = block * _SWEEP_ROWS
-        i1 = min(n, i0 + _SWEEP_ROWS)
+        i0 = block * n_rows
+        i1 = min(n, i0 + n_rows)
         here = z[i0:i1]
         done = part[i0:i1]
         for i in range(len(here)):
             here[i] += done[i]
-        if downwards:
-            _dense_two_products(W, i0, i1, 0, i0, x, z, part)
+        if n_blocks > 1:
+            # Written without literals, for which numba would compile a second version.
+            j0 = i0 * 0 if downwards else i1
+            j1 = i0 if downwards else n
+            _dense_two_products(W, i0, i1, j0, j1, x, z, part)
         else:
-            _dense_two_products(W, i0, i1, i1, n, x, z, part)
+            done[:] = 0.0
         _finish_step(leak_rate[i0:i1], code, x[i0:i1], here)
         _dense_product(W, i0, i1, i0, i1, z, part)
 
@@ -275,12 +275,11 @@ _finish_step = _compiled(_finish_step)
 _dense_sweep = _compiled(_dense_sweep)
 
 
-def _dense_upper_part(W: Any, x: Any, part: Any) -> None:
+def _dense_upper_part(W: Any, x: Any, part: Any, n_rows: int) -> None:
     """part[I] = sum of W[I, J] x[J] over the row blocks J >= I: what a downward sweep takes as done."""
-    for i0 in range(0, len(x), _SWEEP_ROWS):
-        i1 = min(len(x), i0 + _SWEEP_ROWS)
-        part[i0:i1] = 0.0
-        _dense_product(W, i0, i1, i0, len(x), x, part)
+    part[:] = 0.0
+    for i0 in range(0, len(x), n_rows):
+        _dense_product(W, i0, min(len(x), i0 + n_rows), i0, len(x), x, part)
 
 
 _dense_upper_part = _compiled(_dense_upper_part)
@@ -340,9 +339,9 @@ def _run(
     y = np.zeros(len(W_out))
     part = np.zeros(n)
     recorded = len(outputs) > 0
-    sweep = len(W) >= _SWEEP_FROM
-    if sweep:
-        _dense_upper_part(W, x, part)
+    n_rows = n if n < _SWEEP_FROM else _SWEEP_ROWS
+    if len(W) > 0:
+        _dense_upper_part(W, x, part, n_rows)
     for k in range(n_steps):
         z = block[k]
         if recorded or len(feedback) > 0:
@@ -356,13 +355,10 @@ def _run(
             w = feedback[o]
             for i in range(n):
                 z[i] += w[i] * y[o]
-        if sweep:
-            _dense_sweep(W, leak_rate, code, x, z, part, k % 2 == 0)
+        if len(W) > 0:
+            _dense_sweep(W, leak_rate, code, x, z, part, n_rows, k % 2 == 0)
         else:
-            if len(W) > 0:
-                _dense_product(W, 0, n, 0, n, x, z)
-            else:
-                _sparse_product(data, indices, indptr, x, z)
+            _sparse_product(data, indices, indptr, x, z)
             _finish_step(leak_rate, code, x, z)
         for i in range(n):
             x[i] = z[i]
@@ -370,6 +366,15 @@ def _run(
 
 
 run = _compiled(_run)
+
+
+def _add_scaled(w: float, x: Any, z: Any) -> None:
+    """z += w x."""
+    for c in range(len(z)):
+        z[c] += w * x[c]
+
+
+_add_scaled = _compiled(_add_scaled)
 
 
 def _sparse_row(data: Any, indices: Any, start: int, stop: int, x: Any, z: Any) -> None:
@@ -392,36 +397,24 @@ def _sparse_row(data: Any, indices: Any, start: int, stop: int, x: Any, z: Any) 
             z[c] += w0 * x0[c] + w1 * x1[c] + w2 * x2[c]
         p += 3
     while p < stop:
-        w0 = data[p]
-        x0 = x[indices[p]]
-        for c in range(n_members):
-            z[c] += w0 * x0[c]
+        _add_scaled(data[p], x[indices[p]], z)
         p += 1
 
 
 _sparse_row = _compiled(_sparse_row)
 
 
-def _add_scaled(w: float, x: Any, z: Any) -> None:
-    """z += w x."""
-    for c in range(len(z)):
-        z[c] += w * x[c]
-
-
-_add_scaled = _compiled(_add_scaled)
-
-
-def _read_batch(W_out: Any, W_sq: Any, b_out: Any, x: Any, y: Any, square: Any) -> None:
+def _read_batch(W_out: Any, W_sq: Any, b_out: Any, x: Any, y: Any) -> None:
     """y = psi(x), columns being members."""
     for o in range(len(y)):
-        y[o, :] = b_out[o]
+        y_o = y[o]
+        y_o[:] = b_out[o]
         for i in range(len(x)):
-            _add_scaled(W_out[o, i], x[i], y[o])
-        if len(W_sq) > 0:
-            for i in range(len(x)):
-                for c in range(len(square)):
-                    square[c] = x[i, c] * x[i, c]
-                _add_scaled(W_sq[o, i], square, y[o])
+            x_i = x[i]
+            w = W_out[o, i]
+            w_sq = W_sq[o, i] if len(W_sq) > 0 else 0.0
+            for c in range(len(y_o)):
+                y_o[c] += (w + w_sq * x_i[c]) * x_i[c]
 
 
 _read_batch = _compiled(_read_batch)
@@ -445,24 +438,20 @@ def _run_batch(
     z = np.empty((n, n_members))
     flat = z.reshape(n * n_members)
     y = np.zeros((len(W_out), n_members))
-    square = np.empty(n_members)
     shared = inputs.shape[2] == 1
     recorded = len(outputs) > 0
-    inside = 0
-    for c in range(n_members):
-        if left[c] < 0:
-            inside += 1
+    inside = n_members
     for k in range(n_steps):
         if recorded or len(feedback) > 0:
-            _read_batch(W_out, W_sq, b_out, x, y, square)
+            _read_batch(W_out, W_sq, b_out, x, y)
         if recorded:
+            inside = 0
             for c in range(n_members):
                 if left[c] < 0:
                     for o in range(len(y)):
                         if not (y[o, c] >= low[o] and y[o, c] <= high[o]):
                             left[c] = first_step + k
-                    if left[c] >= 0:
-                        inside -= 1
+                inside += left[c] < 0
                 for o in range(len(y)):
                     outputs[k, o, c] = y[o, c] if left[c] < 0 else np.nan
                 if left[c] >= 0:

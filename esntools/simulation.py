@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from esntools import kernels
 from esntools._typing import FloatArray, IntArray, Progress, no_progress
 from esntools.errors import InvalidInputError
+from esntools.gram import Gram, accumulate_gram
 from esntools.network import EchoStateNetwork
 from esntools.stepping import (
     THREADED_FLOPS,
@@ -29,7 +30,7 @@ from esntools.stepping import (
     spans,
 )
 
-__all__ = ["Forecast", "Trajectory", "drive", "final_state", "forecast"]
+__all__ = ["Forecast", "Gram", "Trajectory", "accumulate_gram", "drive", "final_state", "forecast"]
 
 
 @final

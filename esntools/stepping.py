@@ -37,13 +37,13 @@ def checked_finite(value: ArrayLike, place: str) -> FloatArray:
     return array
 
 
-def checked_inputs(network: EchoStateNetwork, u: ArrayLike) -> FloatArray:
-    u = checked_finite(u, "u")
+def checked_inputs(network: EchoStateNetwork, u: ArrayLike, place: str = "u") -> FloatArray:
+    u = checked_finite(u, place)
     if u.ndim == 1 and network.n_inputs == 1:
         u = u[:, None]
     if u.ndim not in (2, 3) or u.shape[-1] != network.n_inputs:
         raise InvalidInputError(
-            "u", f"shape {u.shape}",
+            place, f"shape {u.shape}",
             f"must be (n_steps, {network.n_inputs}) or (n_steps, n_batch, {network.n_inputs})",
             "an autonomous network takes np.zeros((n_steps, 0))" if network.n_inputs == 0 else "",
         )  # fmt: skip
