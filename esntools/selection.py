@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
 
 from esntools._typing import FloatArray, Progress, no_progress
 from esntools.interop import reservoir_weights
-from esntools.network import EchoStateNetwork
+from esntools.network import EchoStateNetwork, Readout
 from esntools.ridge import Blocks, Decomposition, RidgePath, RidgeSolution, decompose, path
 from esntools.search import HYPERPARAMETERS, Hyperparameters, horizon_weights, propose, window_errors
-from esntools.simulation import drive
+from esntools.simulation import drive, forecast
 
 __all__ = ["Driven", "Selected", "Trial", "Workspace", "select"]
 
@@ -26,6 +26,9 @@ _SEARCH_PENALTIES: Final = np.logspace(-12, -1, 12)
 _FINAL_PENALTIES: Final = np.logspace(-18, -1, 35)
 _RECYCLED, _FRESH = 8, 6
 _FINAL_RECYCLED, _FINAL_FRESH = 20, 16
+_MORE_DRAWS: Final = 4
+# Added to the score of a rejected draw; scores of free runs lie in [0, 1].
+_REJECTED: Final = 1e6
 
 
 @final
@@ -260,6 +263,20 @@ def _searched(
     return trials
 
 
+def _stays(space: Workspace, driven: Driven, q: Decomposition, penalty: float) -> bool:
+    """Whether a long free run stays within the range of the data, widened by its own width."""
+    if not space.closed:
+        return True
+    n = driven.network.n_units
+    weights = q.weights(penalty)[0]
+    readout = Readout(weights[:, :n], weights[:, n:] if space.squares else None, q.intercepts(weights))
+    loop = replace(driven.network, readout=readout).closed_loop()
+    rows = np.concatenate(space.targets)
+    start = driven.at([(space.main, space.validation_end - 1)])[0]
+    run = forecast(loop, start, 5 * space.horizon + 1000, y_range=(rows.min(axis=0), rows.max(axis=0)))
+    return run.left_range_at is None
+
+
 def select(
     space: Workspace,
     *,
@@ -268,38 +285,43 @@ def select(
     fixed: dict[str, float],
     ridge: float | None,
     n_candidates: int,
+    n_draws: int | None,
     rng: np.random.Generator,
     progress: Progress = no_progress,
 ) -> Selected:
     """Choose the reservoir and the penalty.
 
     Proposals over the box, then near the best three, are scored with at most 300 units; the best few are
-    drawn again in full size, from new seeds, and scored over more windows and penalties. A seed whose closed
-    loop does not stay on the attractor scores badly, and so is rejected here.
+    drawn again in full size, from new seeds, and scored over more windows and penalties. A draw whose long
+    free run leaves the range of the data is rejected; when all are, a few more are tried.
     """
     trials: list[Trial] = []
     if len(fixed) < len(HYPERPARAMETERS) and n_candidates > 0:
         penalties = _SEARCH_PENALTIES if ridge is None else np.array([ridge])
         trials = _searched(space, n_units, connectivity, fixed, penalties, n_candidates, rng, progress)
-        best = sorted(trials, key=lambda trial: trial.score)
-        finalists = [best[0].hyperparameters] + [trial.hyperparameters for trial in best[:3]]
+        best = [trial.hyperparameters for trial in sorted(trials, key=lambda trial: trial.score)[:3]]
+        order = [best[0], *best]
+        n_draws = len(order) if n_draws is None else n_draws
     else:
-        finalists = [Hyperparameters(**fixed)]
+        order = [Hyperparameters(**fixed)]
+        n_draws = 1 if n_draws is None else n_draws
     penalties = _FINAL_PENALTIES if ridge is None else np.array([ridge])
     starts = space.windows(_FINAL_RECYCLED, _FINAL_FRESH)
     winner: tuple[float, int, Hyperparameters, Driven, FloatArray] | None = None
-    for i, h in enumerate(finalists):
-        progress("fitting the best in full size", i / len(finalists))
-        seed = int(rng.integers(2**31))
-        driven = Driven(
-            _reservoir(_draw(n_units, space.inputs[0].shape[1], connectivity, seed), h), space.inputs
-        )
-        if len(finalists) == 1 and len(penalties) == 1:
-            winner = (0.0, seed, h, driven, np.zeros(1))
+    for i in range(n_draws + _MORE_DRAWS):
+        if i >= n_draws and winner is not None and winner[0] < _REJECTED:
             break
+        progress("fitting the best in full size", i / (n_draws + _MORE_DRAWS))
+        seed = int(rng.integers(2**31))
+        h = order[i % len(order)]
+        base = _draw(n_units, space.inputs[0].shape[1], connectivity, seed)
+        driven = Driven(_reservoir(base, h), space.inputs)
         q = decompose(space.blocks(driven, "train"), smallest_penalty=float(penalties[0]))
         scores = space.scores(driven, q, penalties, starts)
-        score = float(_smoothed(scores).min())
+        j = int(np.argmin(_smoothed(scores)))
+        score = float(_smoothed(scores)[j])
+        if not _stays(space, driven, q, float(penalties[j])):
+            score += _REJECTED
         if winner is None or score < winner[0]:
             winner = (score, seed, h, driven, scores)
     assert winner is not None

@@ -65,6 +65,7 @@ def fit(
     dt: float | None = None,
     lyapunov_exponent: float | None = None,
     n_candidates: int | None = None,
+    n_draws: int | None = None,
     feedback_noise: float | None = None,
     rng: RandomState = None,
     progress: Progress = no_progress,
@@ -110,7 +111,10 @@ def fit(
     dt, lyapunov_exponent : float, optional
         Sampling interval and largest exponent (1/time); with both, times are given in Lyapunov times.
     n_candidates : int, optional
-        Reservoirs tried, default 48; 0 takes fixed defaults instead of a search.
+        Settings tried, default 48; 0 takes fixed defaults instead of a search.
+    n_draws : int, optional
+        Reservoirs drawn in full size with the best settings, of which the best is kept: by default 4 after a
+        search, else 1.
     feedback_noise : float, optional
         Standard deviation, in scaled units, of the noise on the series that drives the reservoir in
         training; 0.1 for map, else 0.
@@ -178,6 +182,7 @@ def fit(
     washout = _check_count("washout", washout, 0)
     holdout = _check_count("holdout", holdout, 0)
     n_candidates = _check_count("n_candidates", n_candidates, 0)
+    n_draws = _check_count("n_draws", n_draws, 1)
     n_candidates = 48 if n_candidates is None else n_candidates
     if task == "forecast" and u is not None:
         raise InvalidInputError("u", "given", "a forecast is of y from its own past", "use task='observe'")
@@ -203,7 +208,7 @@ def fit(
     fixed = {**recipe, **{name: value for name, value in given.items() if value is not None}}
     selected = select(
         problem.space, n_units=n_units, connectivity=connectivity, fixed=fixed, ridge=ridge,
-        n_candidates=n_candidates, rng=rng, progress=progress,
+        n_candidates=n_candidates, n_draws=n_draws, rng=rng, progress=progress,
     )  # fmt: skip
     progress("judging on held-out data", 0.0)
     result = problem.judged(selected)
