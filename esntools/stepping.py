@@ -120,6 +120,13 @@ def _read_only(array: NDArray[Any], dtype: type = np.float64) -> NDArray[Any]:
     return array
 
 
+def _unsigned(indices: NDArray[Any]) -> NDArray[np.uint32]:
+    # SciPy's are int32 but for more than 2**31 entries; none is negative, so the same bytes serve.
+    if indices.dtype == np.int32:
+        return indices.view(np.uint32)
+    return _read_only(indices, np.uint32)
+
+
 def kernel_parts(
     network: EchoStateNetwork, low: FloatArray | None = None, high: FloatArray | None = None
 ) -> Parts | None:
@@ -129,17 +136,12 @@ def kernel_parts(
         return None
     n, nothing = network.n_units, _read_only(np.zeros(0))
     no_rows = _read_only(np.zeros((0, n)))
-    W, data, indices, indptr = (
-        no_rows,
-        nothing,
-        _read_only(nothing, np.uint32),
-        _read_only(nothing, np.uint32),
-    )
+    none = _read_only(nothing, np.uint32)
     if isinstance(network.W, np.ndarray):
-        W = network.W
+        W, data, indices, indptr = network.W, nothing, none, none
     else:
-        data = network.W.data
-        indices, indptr = (_read_only(a, np.uint32) for a in (network.W.indices, network.W.indptr))
+        W, data = no_rows, network.W.data
+        indices, indptr = _unsigned(network.W.indices), _unsigned(network.W.indptr)
     r = network.readout
     return Parts(
         W, data, indices, indptr, network.leak_rate, code,
@@ -165,8 +167,13 @@ def advance(
             x[:] = network.step(x, u[k])
             block[k] = x
         return
-    np.matmul(u, network.W_in.T, out=block)
-    block += network.b
+    if u.shape[1] == 0:
+        block[:] = network.b
+    else:
+        # One product with the bias as the weight of a constant input: several times faster than two passes.
+        with_one = np.ones((len(u), u.shape[1] + 1))
+        with_one[:, :-1] = u
+        np.matmul(with_one, np.vstack((network.W_in.T, network.b)), out=block)
     kernels.run(*parts, x, block, np.empty((0, 0)))
 
 

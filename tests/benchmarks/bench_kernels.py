@@ -3,7 +3,7 @@
 Each case is timed in process CPU time, on one thread, ours and theirs in turn; the table gives the median and
 the range of the ratios of the pairs. Before timing, the results are compared.
 
-    python tests/benchmarks/bench_kernels.py [--quick] [--repeats 5] [--json FILE]
+    python tests/benchmarks/bench_kernels.py [--sizes 100 500] [--repeats 5] [--json FILE]
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--quick", action="store_true", help="sizes 100 and 500 only, short series")
+    parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -185,14 +185,14 @@ def main():
     print(f"{'case':13} {'N':>5} {'density':>7} {'ours us':>9} {'theirs us':>9} {'ratio':>6}  range", end="")
     print("          W@x us  dsyrk us  difference")
     rows = []
-    for n_units in SIZES[: 2 if arguments.quick else None]:
+    for n_units in arguments.sizes:
         for density in DENSITIES:
             case = make_case(n_units, density)
             bound = limits(case[0], arguments.repeats)
             work = 2e8 if density == 1.0 else 6e8
-            n_steps = int(np.clip(work / n_units**2, 50, 5000)) // (5 if arguments.quick else 1)
+            n_steps = int(np.clip(work / n_units**2, 50, 5000))
             for name, run in CASES.items():
-                steps = max(n_steps, 2 * n_units) if name == "fit" else n_steps
+                steps = max(n_steps, n_units + 100) if name == "fit" else n_steps
                 r = run(*case, steps, arguments.repeats)
                 rows.append({"case": name, "n_units": n_units, "density": density, **bound, **r})
                 print(
