@@ -183,6 +183,25 @@ def check_command(options: Namespace, progress: ProgressLine) -> int:
     return DONE if result.valid else NO
 
 
+def _fit_of(source: str) -> Fit | None:
+    """Return the fit in a model file; None for a network that nobody fitted, which can still be asked."""
+    from esntools.training import Fit
+
+    try:
+        return Fit.load(source) if source.endswith(".npz") else None
+    except EsntoolsError:
+        return None
+
+
+def _free_run(fit: Fit, n_steps: int) -> FloatArray:
+    """Return states along the closed loop, up to where it leaves the training range."""
+    import numpy as np
+
+    run = fit.forecast(n_steps, store_states=True)
+    assert run.states is not None
+    return run.states[np.all(np.isfinite(run.outputs), axis=1)]
+
+
 def fixed_points_command(options: Namespace, progress: ProgressLine) -> int:
     import numpy as np
 
@@ -191,13 +210,20 @@ def fixed_points_command(options: Namespace, progress: ProgressLine) -> int:
     check_writable(options.output)
     network = read_network(options.source)
     u: FloatArray | None = None
+    starts: FloatArray | None = None
     if options.closed_loop:
         network = network.closed_loop()
+        fit = _fit_of(options.source)
+        if fit is not None and fit.task == "forecast":
+            states = _free_run(fit, 5000)
+            starts = states[:: max(1, 2 * len(states) // options.starts)]
     elif network.n_inputs:
         given = [0.0] if options.input is None else options.input
         _count("--input", len(given), network.n_inputs)
         u = np.broadcast_to(np.array(given), (network.n_inputs,)).copy()
-    found = find_fixed_points(network, u, n_starts=options.starts, rng=options.seed or 0, progress=progress)
+    found = find_fixed_points(
+        network, u, starts=starts, n_starts=options.starts, rng=options.seed or 0, progress=progress
+    )
     points = [
         {
             "output": plain(point.output),
@@ -324,19 +350,13 @@ def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
 
     from esntools.network import EchoStateNetwork
     from esntools.spec import ExplainSpec
-    from esntools.training import Fit
 
     model = None if options.source.endswith(".npz") else zoo_model(options.source)
     explain = ExplainSpec() if model is None else model.study.explain
     fit: Fit | None = None
     pulses = targets = starts = None
     if model is None:
-        network = EchoStateNetwork.load(options.source)
-        try:
-            fit = Fit.load(options.source)
-        except EsntoolsError:
-            # A network that nobody fitted has no task; it can still be asked.
-            fit = None
+        network, fit = EchoStateNetwork.load(options.source), _fit_of(options.source)
     elif model.kind == "network":
         network, symbols = model.network(), model.symbols()
         pulses = symbols if len(symbols) else None
@@ -370,18 +390,15 @@ def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
 
 def _visits(fit: Fit, explain: ExplainSpec, seed: int, progress: ProgressLine) -> Any:
     """Return the graph of visits of a free run of 20 000 steps to the fixed points of the closed loop."""
-    import numpy as np
 
     from esntools.fixed_points import find_fixed_points
     from esntools.visits import visit_graph
 
-    run = fit.forecast(20000, store_states=True)
-    assert run.states is not None
-    states = run.states[np.all(np.isfinite(run.outputs), axis=1)]
-    every = max(1, len(states) // (explain.n_starts // 2 or 1))
+    states = _free_run(fit, 20000)
     points = find_fixed_points(
-        fit.closed_loop, starts=states[::every], n_starts=explain.n_starts, rng=seed, progress=progress
-    )
+        fit.closed_loop, starts=states[:: max(1, 2 * len(states) // explain.n_starts)],
+        n_starts=explain.n_starts, rng=seed, progress=progress,
+    )  # fmt: skip
     return visit_graph(points, states, network=fit.closed_loop, dt=fit.dt)
 
 
