@@ -230,8 +230,8 @@ def numeric_functions(text: str) -> tuple[_ArrayFunction, _ArrayFunction]:
     Examples
     --------
     >>> value, slope = numeric_functions("log(exp(x) + 1)")
-    >>> value(np.array([-800.0, 0.0, 800.0])).round(6), slope(np.array([800.0]))
-    (array([  0.      ,   0.693147, 800.      ]), array([1.]))
+    >>> value(np.array([-800.0, 800.0])), slope(np.array([800.0]))
+    (array([  0., 800.]), array([1.]))
     """
     import sympy
 
