@@ -16,11 +16,11 @@ from esntools.console import DONE, NO, UNDECIDED, ProgressLine
 from esntools.errors import EsntoolsError, InvalidInputError
 from esntools.sources import (
     check_writable,
-    check_writable_folder,
     emit,
     fit_file,
     fit_keywords,
     fit_zoo,
+    output_folder,
     plain,
     read,
     read_network,
@@ -407,24 +407,16 @@ def report_command(options: Namespace, progress: ProgressLine) -> int:
     model = zoo_model(options.source)
     source = model if model is not None else read(options, options.source, options.column)
     name = model.name if model is not None else Path(options.source).stem
-    folder = Path(options.output) if options.output is not None else Path("reports") / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InvalidInputError(
-            str(folder), error.strerror or str(error), "the report's folder must be writable",
-            "choose another with -o",
-        ) from None  # fmt: skip
-    check_writable_folder(folder, str(folder))
     start = time.monotonic()
     keywords = fit_keywords(options)
     if options.n_train is not None:
         keywords["n_train"] = options.n_train
-    from esntools.report import write_report
-    from esntools.study import run_study
+    with output_folder(options.output or f"reports/{name}") as folder:
+        from esntools.report import write_report
+        from esntools.study import run_study
 
-    study = run_study(source, rng=options.seed, progress=progress, **keywords)
-    page = write_report(study, folder)
+        study = run_study(source, rng=options.seed, progress=progress, **keywords)
+        page = write_report(study, folder)
     for line in study.summary_lines:
         progress.say(line)
     progress.say(f"{page} written after {time.monotonic() - start:.0f} s")

@@ -6,6 +6,8 @@ import json
 import sys
 import tempfile
 from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from esntools.zoo import ZooModel
 
 __all__ = [
-    "check_writable", "check_writable_folder", "emit", "fit_file", "fit_keywords", "fit_zoo", "plain", "read",
+    "check_writable", "emit", "fit_file", "fit_keywords", "fit_zoo", "output_folder", "plain", "read",
     "read_network", "zoo_model",
 ]  # fmt: skip
 
@@ -40,10 +42,10 @@ def check_writable(path: str | None, suffixes: tuple[str, ...] = ()) -> None:
         )  # fmt: skip
     if target.is_dir():
         raise InvalidInputError(path, "a folder", "the output path must be a file", "add a file name")
-    check_writable_folder(target.parent, path)
+    _check_folder(target.parent, path)
 
 
-def check_writable_folder(folder: Path, path: str) -> None:
+def _check_folder(folder: Path, path: str) -> None:
     if not folder.is_dir():
         what = "not a folder" if folder.exists() else "no such folder"
         raise InvalidInputError(
@@ -59,6 +61,30 @@ def check_writable_folder(folder: Path, path: str) -> None:
             path, f"{folder}: {error.strerror}", "the output path must be writable",
             "choose another with -o",
         ) from None  # fmt: skip
+
+
+@contextmanager
+def output_folder(path: str) -> Iterator[Path]:
+    """Make a folder that can be written; take it away again if the work fails before anything is in it."""
+    folder = Path(path)
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            path,
+            error.strerror or str(error),
+            "the report's folder must be writable",
+            "choose another with -o",
+        ) from None
+    _check_folder(folder, path)
+    try:
+        yield folder
+    except BaseException:
+        for one in made:
+            with suppress(OSError):
+                one.rmdir()
+        raise
 
 
 def emit(document: Document, path: str | None) -> None:
