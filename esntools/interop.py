@@ -361,8 +361,8 @@ def from_reservoirpy(model: Any) -> EchoStateNetwork:
     initialise = "run it on one series, or call initialize(x)"
     W = _weights(reservoir, "W", initialise)
     W_in = _dense(_weights(reservoir, "Win", initialise))
-    n = int(W.shape[0])
-    b = _vector(_weights(reservoir, "bias", initialise), n)
+    n = int(W.shape[0]) if W.ndim else 1
+    b = _vector(_dense(_weights(reservoir, "bias", initialise)), n)
     a = _read_leak_rate(reservoir, n)
     if not isinstance(reservoir, nodes.Reservoir):
         if np.any(a != 1.0):
@@ -379,8 +379,10 @@ def from_reservoirpy(model: Any) -> EchoStateNetwork:
     if readout is not None:
         train = "fit the model first, or give the readout Wout and bias"
         W_out = _dense(_weights(readout, "Wout", train))
-        psi = Readout(W_out.T, b_out=_vector(_weights(readout, "bias", train), W_out.shape[-1]))
-        if feedback:
+        b_out = _vector(_dense(_weights(readout, "bias", train)), W_out.shape[-1] if W_out.ndim else 1)
+        psi = Readout(W_out.T, b_out=b_out)
+        # Any other shape is refused below, by name.
+        if feedback and W_in.ndim == 2:
             W_in, W_fb = np.split(W_in, [W_in.shape[1] - psi.n_outputs], axis=1)
     return EchoStateNetwork(
         W, W_in=W_in, b=b, leak_rate=a, activation=_read_activation(reservoir), readout=psi, W_fb=W_fb

@@ -250,6 +250,11 @@ def fixed_ridge(n: int = N, **options: Any) -> Any:
     return Ridge(Wout=np.ones((n, 1)), bias=np.zeros(1), **options)
 
 
+def feedback_model(W_in: Any, ro: Any) -> Any:
+    node = Reservoir(W=np.eye(N), Win=W_in)
+    return reservoirpy.Model(nodes=[node, ro], edges=[(node, 0, ro), (ro, 1, node)])
+
+
 def with_delay(parent: Any, delay: int, child: Any, *edges: Any) -> Any:
     every = [(parent, delay, child), *edges]
     return reservoirpy.Model(
@@ -340,6 +345,12 @@ def test_unknown_activations_are_refused_by_name(activation: Any, message: str) 
         (Reservoir(W=np.eye(N) * np.nan, Win=np.eye(N)), r"W\[0, 0\]: nan"),
         (Reservoir(W=np.eye(N), Win=np.eye(N), bias=np.ones((N, 1))), r"^b: shape"),
         (Reservoir(W=np.eye(N) * 1j, Win=np.eye(N)), r"^W: complex128"),
+        (Reservoir(units=N, W=0.5, Win=np.eye(N)), r"^W: shape \(\)"),
+        (Reservoir(W=np.ones((N, 3)), Win=np.eye(N)), r"^W: shape \(12, 3\)"),
+        (Reservoir(W=np.eye(N), Win=np.ones(N)), r"^W_in: shape \(12,\)"),
+        (feedback_model(np.ones(N), fixed_ridge()), r"^W_in: shape \(12,\)"),
+        (feedback_model(np.ones((N, 0)), fixed_ridge()), r"^W_fb: shape \(12, 0\)"),
+        (feedback_model(np.ones((N, 1)), Ridge(Wout=np.ones((N, 2)), bias=0.0)), r"^W_fb: shape \(12, 1\)"),
     ],
 )
 def test_what_is_not_ready_or_not_a_number_is_refused(model: Any, message: str) -> None:
