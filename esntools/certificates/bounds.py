@@ -133,7 +133,7 @@ def congruence(S: FloatArray) -> FloatArray | None:
 
 
 def uniform_slope_radius(sector: Sector) -> float:
-    """Return the spectral radius at the largest equal slopes. At 1 or above, no rung of this file can succeed."""
+    """Return the spectral radius at the largest equal slopes; at 1 or above, no rung here can succeed."""
     J = np.diag(1.0 - sector.a) + (sector.a * sector.high)[:, None] * sector.W
     if len(J) <= 400:
         return float(np.abs(np.linalg.eigvals(J)).max())
@@ -154,7 +154,7 @@ def _norm2(M: FloatArray) -> float:
     return float(value[0])
 
 
-# -- Perron weights ------------------------------------------------------------------------------------------
+# -- Perron weights -------------------------------------------------------------------------------------
 
 
 def _comparison(sector: Sector) -> FloatArray:
@@ -167,14 +167,14 @@ def _comparison(sector: Sector) -> FloatArray:
 
 
 def _weights_for(M: FloatArray, rate: float) -> FloatArray | None:
-    """Return v > 0 with M v < rate v, or None: for a nonnegative M it exists iff the spectral radius is below."""
+    """Return v > 0 with M v < rate v, or None; for M >= 0 it exists iff the spectral radius is less."""
     try:
         v = np.linalg.solve(rate * np.eye(len(M)) - M, np.ones(len(M)))
     except np.linalg.LinAlgError:
         return None
     if not np.all(np.isfinite(v)) or v.min() <= 0.0:
         return None
-    return v if bool(np.all(M @ v < rate * v)) else None
+    return np.asarray(v, dtype=np.float64) if bool(np.all(M @ v < rate * v)) else None
 
 
 def _perron_radius(M: FloatArray) -> float:
@@ -230,7 +230,7 @@ def _perron_below_one(sector: Sector, factor: float) -> bool:
     return _weights_for(_comparison(sector.scaled(factor)), 1.0) is not None
 
 
-# -- Euclidean norms, plain and weighted -----------------------------------------------------------------------
+# -- Euclidean norms, plain and weighted ----------------------------------------------------------------
 
 
 def scaled_norm(sector: Sector, x: FloatArray) -> float:
@@ -266,7 +266,7 @@ def _euclidean_candidate(sector: Sector, Y: FloatArray | None) -> Candidate | No
 
 
 def spectral_norm(sector: Sector) -> Rung:
-    """Try the Euclidean norm: L times the largest singular value of W below 1 (Jaeger 2001, Proposition 3)."""
+    """Try the Euclidean norm: L times the largest singular value of W below 1 (Jaeger 2001, Prop. 3)."""
     start = time.perf_counter()
     # With Y = 1 the multipliers are X = A.
     value = scaled_norm(sector, sector.a)
@@ -317,7 +317,7 @@ def diagonal_schur(
     t, lower = 1.3 * best + 1e-300, 0.0
     for _ in range(200):
         done = best < 0.98 and not optimise
-        if done or lower >= 1.0 and not optimise or best - lower <= gap * best:
+        if done or (lower >= 1.0 and not optimise) or best - lower <= gap * best:
             break
         if time.perf_counter() - start > seconds:
             break
@@ -359,7 +359,7 @@ def diagonal_schur(
     return Rung(bound, candidate, best_x)
 
 
-# -- the incremental Lur'e inequality ---------------------------------------------------------------------------
+# -- the incremental Lur'e inequality -------------------------------------------------------------------
 
 
 def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray) -> FloatArray | None:
@@ -408,8 +408,8 @@ def _lurie_witness(sector: Sector, X: FloatArray, rate: float, room: float) -> d
 def _ellipse_gain(sector: Sector, S: FloatArray) -> float | None:
     """Return the critical gain of the ellipse criterion for slopes [0, L] and one leak rate, else None.
 
-    The Lur'e inequality with multipliers S^2 is feasible iff (1 - a) Re w + |w| < (2 - a) / L on the numerical
-    range of S W S^-1; the maximum is taken over angles, so this is an estimate, from above.
+    The Lur'e inequality with multipliers S^2 is feasible iff (1 - a) Re w + |w| < (2 - a) / L on the
+    numerical range of S W S^-1; the maximum is taken over angles, so this is an estimate, from above.
     """
     a, L = float(sector.a[0]), float(sector.high[0])
     if np.any(sector.a != a) or np.any(sector.high != L) or np.any(sector.low != 0.0):

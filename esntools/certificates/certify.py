@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, ClassVar, Final, Literal, TypeAlias, final
+from typing import Any, Final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -29,103 +28,13 @@ from esntools.certificates.bounds import (
 )
 from esntools.certificates.documents import check_certificate, claim_section, proved_document
 from esntools.certificates.refute import Refutation, find_refutation, origin_gain
+from esntools.certificates.verdicts import Certified, Inconclusive, Refuted, Verdict
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
-__all__ = ["Certified", "Inconclusive", "Refuted", "Verdict", "certify_esp"]
+__all__ = ["certify_esp"]
 
-
-@dataclass(frozen=True, eq=False)
-class _Result:
-    method: str
-    sentence: str
-    bounds: tuple[BoundReached, ...]
-    document: Document
-    network_hash: str
-    inputs: InputClass
-    proved_gain: float | None
-    refuted_gain: float | None
-
-    def save(self, path: str | Path) -> None:
-        """Write `document` as JSON, atomically."""
-        files.write_json(path, self.document)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Certified(_Result):
-    """The echo state property is proved, and the exact checker has agreed.
-
-    Attributes
-    ----------
-    method : str
-        The theorem, by its name in FORMAT.md.
-    sentence : str
-        What is proved, in one sentence.
-    bounds : tuple of BoundReached
-        How far each rung got that was tried.
-    document : dict
-        The certificate.
-    network_hash : str
-        Content hash of the network.
-    inputs : InputClass
-        The class that was asked about; the certificate may claim more (any input).
-    proved_gain, refuted_gain : float or None
-        Largest multiple of W known to be proved, and smallest known to be refuted, both verified exactly.
-    rate : float
-        Differences shrink at least by this factor per step, in the norm of the theorem.
-    box_steps : int or None
-        None when every state and every input is covered. Otherwise the claim is about states within the range of
-        phi, and contraction begins after that many steps.
-    """
-
-    rate: float
-    box_steps: int | None
-    verdict: ClassVar[Literal["proved"]] = "proved"
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Refuted(_Result):
-    """States are not forgotten under some admissible constant input; the exact checker has agreed.
-
-    Attributes are those of `Certified`, without the rate, and
-
-    Attributes
-    ----------
-    witness : Refutation
-        The constant input and the fixed points that show it.
-    """
-
-    witness: Refutation
-    verdict: ClassVar[Literal["refuted"]] = "refuted"
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Inconclusive(_Result):
-    """Neither a proof nor a counterexample was found. `document` is a record, not a certificate.
-
-    Attributes are those of `Certified`, without the rate, and
-
-    Attributes
-    ----------
-    reason : str
-        Why.
-    advice : str
-        What to change.
-    repair : dict or None
-        A valid certificate for the network with W multiplied by `proved_gain`.
-    """
-
-    reason: str
-    advice: str
-    repair: Document | None
-    verdict: ClassVar[Literal["inconclusive"]] = "inconclusive"
-
-
-Verdict: TypeAlias = Certified | Refuted | Inconclusive
 
 _NORMS: Final = {
     "spectral-norm": "in the Euclidean norm",
@@ -216,8 +125,9 @@ class _Ladder:
         if candidate is None:
             return None
         document = proved_document(
-            self.network, candidate.theorem, self.inputs, rate=candidate.rate, slopes=(sector.low, sector.high),
-            box_steps=box_steps, witness=candidate.witness, notes={"seconds": round(rung.bound.seconds, 3)},
+            self.network, candidate.theorem, self.inputs, rate=candidate.rate,
+            slopes=(sector.low, sector.high), box_steps=box_steps, witness=candidate.witness,
+            notes={"seconds": round(rung.bound.seconds, 3)},
         )  # fmt: skip
         return document if check_certificate(document).valid else None
 
@@ -274,18 +184,18 @@ def certify_esp(
 ) -> Verdict:
     r"""Decide whether a network forgets its initial state under every input of a class.
 
-    *Proved* means: a norm was found in which any two solutions under the same input approach each other at least
-    by a stated factor per step, hence the echo state property. *Refuted* means: under some admissible constant
-    input there are two fixed points, or an unstable one. Either is a document that an independent program
-    verifies in exact arithmetic, and nothing is returned as proved or refuted that it has not verified.
+    *Proved* means: a norm was found in which any two solutions under the same input approach each other at
+    least by a stated factor per step, hence the echo state property. *Refuted* means: under some admissible
+    constant input there are two fixed points, or an unstable one. Either is a document that an independent
+    program verifies in exact arithmetic; nothing is called proved or refuted that it has not verified.
 
     Parameters
     ----------
     network : EchoStateNetwork or ReservoirPy model
         A network without inputs is a closed loop; ask about it with ``Zero()``.
     inputs : InputClass
-        What the claim quantifies over; see `esntools.inputs`. A recorded series is claimed through the smallest
-        box that holds it.
+        What the claim quantifies over; see `esntools.inputs`. A recorded series is claimed through the
+        smallest box that holds it.
     budget : float, optional
         Seconds after which no new attempt is begun; unlimited by default.
     candidates : iterable of arrays (n_units,), optional
@@ -308,8 +218,8 @@ def certify_esp(
     -----
     The ladder: Perron-weighted maximum norm, Euclidean norm, incremental Lur'e inequality with unit
     multipliers, diagonal Schur stability, Lur'e with its scaling; then the same on the box of states that
-    bounded inputs leave; then Newton's method for fixed points at admissible constants. The theorems and their
-    sources are in FORMAT.md.
+    bounded inputs leave; then Newton's method for fixed points at admissible constants. The theorems and
+    their sources are in FORMAT.md.
 
     Examples
     --------
@@ -355,15 +265,18 @@ def _decide(
     if refutation is not None:
         proved = _proved_gain(ladder)[0] if bracket and not squares else None
         return Refuted(
-            refutation.theorem, _refuted_sentence(refutation, network), tuple(ladder.bounds), refutation.document,
-            network.content_hash, inputs, proved, 1.0, refutation,
+            refutation.theorem, _refuted_sentence(refutation, network), tuple(ladder.bounds),
+            refutation.document, network.content_hash, inputs, proved, 1.0, refutation,
         )  # fmt: skip
     if ladder.out_of_time:
         reason = f"the budget of {budget:g} s is spent"
     elif squares:
-        reason = "the feedback passes through squares of the states, for which no rung is valid, and no fixed point refutes"
+        reason = (
+            "the feedback passes through squares of the states, for which no rung is valid, "
+            "and no fixed point that was found refutes"
+        )
     elif isinstance(inputs, InputSignal):
-        reason = "no rung proves contraction for this series, and one finite series cannot be refuted by a fixed point"
+        reason = "no rung proves contraction for this series, and a fixed point cannot refute a finite series"
     else:
         reason = "no rung proves contraction, and no fixed point at an admissible constant input refutes it"
     return _inconclusive(ladder, reason, "", bracket is not False and not squares)
@@ -399,18 +312,19 @@ def _prove(ladder: _Ladder, bracket: bool) -> Certified | None:
     if steps is None or document["slopes"]["range"] == "global":
         steps = None
         sentence = (
-            f"Proved: under every input and from every initial state, differences of states shrink at least by "
-            f"the factor {rate:.4g} per step {norm}; the network has the echo state property."
+            f"Proved: under every input and from every initial state, differences of states shrink at least "
+            f"by the factor {rate:.4g} per step {norm}; the network has the echo state property."
         )
     else:
         sentence = (
-            f"Proved: under these inputs and for states within the range of the activation, differences shrink at "
-            f"least by the factor {rate:.4g} per step {norm} after the first {steps} steps; the network has the "
-            "echo state property for this class of inputs."
+            f"Proved: under these inputs and for states within the range of the activation, differences "
+            f"shrink at least by the factor {rate:.4g} per step {norm} after the first {steps} steps; the "
+            "network has the echo state property for this class of inputs."
         )
     refuted_gain = _refuted_gain(ladder)[0] if bracket else None
     return Certified(
-        theorem, sentence, tuple(ladder.bounds), document, network.content_hash, inputs, 1.0, refuted_gain, rate, steps
+        theorem, sentence, tuple(ladder.bounds), document, network.content_hash, inputs, 1.0, refuted_gain,
+        rate, steps,
     )  # fmt: skip
 
 
@@ -418,15 +332,18 @@ def _refuted_sentence(refutation: Refutation, network: EchoStateNetwork) -> str:
     stable = sum(p.stable for p in refutation.points)
     where = "without input" if network.n_inputs == 0 else "under one admissible constant input"
     if refutation.theorem == "two-fixed-points":
-        kind = "both attracting in floating point" if stable == 2 else "not both attracting"
-        return f"Refuted: {where} the network has two fixed points ({kind}), so its response depends on where it started."
+        kind = " (both attracting, in floating point)" if stable == 2 else ""
+        return (
+            f"Refuted: {where} the network has two fixed points{kind}, so its response depends on where it "
+            "started."
+        )
     return (
         f"Refuted: {where} the network has an unstable fixed point; states beside it are driven away, "
         "so initial differences are not forgotten uniformly."
     )
 
 
-# -- the bracket: multiples of W ---------------------------------------------------------------------------------
+# -- the bracket: multiples of W ------------------------------------------------------------------------
 
 
 def _proved_gain(ladder: _Ladder) -> tuple[float | None, Document | None]:
@@ -450,7 +367,8 @@ def _proved_gain(ladder: _Ladder) -> tuple[float | None, Document | None]:
                 rung = incremental_lurie(sector, scaling)
             else:
                 rung = {
-                    "perron-weights": perron_weights, "spectral-norm": spectral_norm, "diagonal-schur": diagonal_schur,
+                    "perron-weights": perron_weights, "spectral-norm": spectral_norm,
+                    "diagonal-schur": diagonal_schur,
                 }[bound.name](sector)  # fmt: skip
             document = attempt.verified(rung, sector, None)
             if document is not None:
@@ -486,7 +404,10 @@ def _inconclusive(ladder: _Ladder, reason: str, advice: str, bracket: bool) -> I
         refuted = _refuted_gain(ladder)[0]
     if proved is not None:
         radius = network.spectral_radius()
-        advice = f"with W multiplied by {proved:.4g} (spectral radius {radius * proved:.4g} instead of {radius:.4g}) it is proved for every input"
+        advice = (
+            f"with W multiplied by {proved:.4g} (spectral radius {radius * proved:.4g} instead of "
+            f"{radius:.4g}) it is proved for every input"
+        )
     elif not advice:
         advice = "a smaller spectral radius makes a proof more likely"
     sentence = f"Inconclusive: {reason}; {advice}."

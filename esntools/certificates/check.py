@@ -1,25 +1,26 @@
-"""Check an esntools certificate. Reads one JSON file, believes nothing in it, and recomputes everything.
+"""Check an esntools certificate: read one JSON file, believe nothing in it, recompute everything.
 
     python check.py certificate.json
 
 Exit code 0: valid. 1: invalid. 2: not a certificate at all. 3: could not decide.
 
 The statement, the theorems with their proofs, and every field are in FORMAT.md beside this file. This file
-imports nothing of esntools, runs alone, and needs only the standard library; python-flint, where present,
-multiplies the integer matrices faster. There is no floating-point arithmetic: a double is read as the
-dyadic rational that it is, matrices are integer matrices times a power of two, and transcendental functions are
-enclosed between integers times 2**-PREC.
+imports nothing of esntools and runs alone. It uses no floating-point arithmetic: a double is the dyadic
+rational that it is, and matrices are integer matrices times a power of two. python-flint, where present,
+multiplies them faster; it is needed only to enclose values of tanh and the like (fixed points, boxes).
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import struct
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NamedTuple
 
 try:
@@ -28,10 +29,9 @@ try:
 except ImportError:
     arb = fmpz_mat = None
 
-PREC = 80
-ONE = 1 << PREC
-MAX_BYTES = 1 << 29
-MAX_UNITS = 4000
+F = Fraction
+PREC, MAX_BYTES, MAX_UNITS = 80, 1 << 29, 4000
+ONE, UNIT = 1 << PREC, (F(0), F(1))  # enclosures are pairs of integers in units of 1/ONE
 
 
 class Invalid(Exception):
@@ -39,7 +39,7 @@ class Invalid(Exception):
 
 
 class Undecided(Exception):
-    """This checker cannot tell: newer format, unknown activation, or too large."""
+    """This checker cannot tell: newer format, unknown activation, too large."""
 
 
 def need(condition: bool, otherwise: str) -> None:
@@ -47,99 +47,60 @@ def need(condition: bool, otherwise: str) -> None:
         raise Invalid(otherwise)
 
 
-# -- exact matrices: an integer matrix m times 2**-e --------------------------------------------------------
-
-
-class PureMatrix:
-    """The few operations of flint.fmpz_mat that are used here, on lists of Python integers."""
-
-    def __init__(self, rows: list[list[int]]) -> None:
-        self.rows = rows
-
-    def tolist(self) -> list[list[int]]:
-        return self.rows
-
-    def transpose(self) -> PureMatrix:
-        return PureMatrix([list(column) for column in zip(*self.rows, strict=True)])
-
-    def __add__(self, other: PureMatrix) -> PureMatrix:
-        return PureMatrix([[x + y for x, y in zip(p, q)] for p, q in zip(self.rows, other.rows)])
-
-    def __mul__(self, other: Any) -> PureMatrix:
-        if isinstance(other, int):
-            return PureMatrix([[x * other for x in row] for row in self.rows])
-        columns = other.transpose().rows
-        return PureMatrix([[sum(map(int.__mul__, row, c)) for c in columns] for row in self.rows])
-
-
-def integer_matrix(rows: list[list[int]]) -> Any:
-    return PureMatrix(rows) if fmpz_mat is None else fmpz_mat(rows)
-
-
 class Matrix:
-    """The exact matrix m * 2**-e."""
+    """The exact matrix with entries rows[i][j] * 2**-e, rows of integers."""
 
-    def __init__(self, m: Any, e: int) -> None:
-        self.m, self.e = m, e
+    def __init__(self, rows: list[list[int]], e: int) -> None:
+        self.rows, self.e = rows, e
 
     @classmethod
     def of(cls, rows: Any) -> Matrix:
         """From rows of floats or of fractions whose denominators are powers of two."""
         ratios = [[x.as_integer_ratio() for x in row] for row in rows]
         e = max((d.bit_length() - 1 for row in ratios for _, d in row), default=0)
-        integers = [[n << (e - d.bit_length() + 1) for n, d in row] for row in ratios]
-        largest = max((x.bit_length() for row in integers for x in row), default=0)
-        if largest > 512 and len(integers) > 64:
-            raise Undecided("the weights span too many orders of magnitude for this checker")
-        return cls(integer_matrix(integers), e)
-
-    def rows(self) -> list[list[int]]:
-        return [[int(x) for x in row] for row in self.m.tolist()]
+        whole = [[n << (e - d.bit_length() + 1) for n, d in row] for row in ratios]
+        if len(whole) > 64 and max(x.bit_length() for row in whole for x in row) > 512:
+            raise Undecided("the numbers span too many orders of magnitude for this checker")
+        return cls(whole, e)
 
     @property
     def T(self) -> Matrix:
-        return Matrix(self.m.transpose(), self.e)
+        return Matrix([list(entries) for entries in zip(*self.rows)], self.e)
 
     def __mul__(self, other: Matrix) -> Matrix:
-        return Matrix(self.m * other.m, self.e + other.e)
+        if fmpz_mat is None:
+            columns = other.T.rows
+            rows = [[sum(map(int.__mul__, row, c)) for c in columns] for row in self.rows]
+        else:
+            product = fmpz_mat(self.rows) * fmpz_mat(other.rows)
+            rows = [[int(x) for x in row] for row in product.tolist()]
+        return Matrix(rows, self.e + other.e)
 
     def __add__(self, other: Matrix) -> Matrix:
         e = max(self.e, other.e)
-        return Matrix(self.m * (1 << (e - self.e)) + other.m * (1 << (e - other.e)), e)
-
-    def __neg__(self) -> Matrix:
-        return Matrix(self.m * -1, self.e)
+        p, q = e - self.e, e - other.e
+        rows = [[(x << p) + (y << q) for x, y in zip(r, s)] for r, s in zip(self.rows, other.rows)]
+        return Matrix(rows, e)
 
     def __sub__(self, other: Matrix) -> Matrix:
-        return self + -other
+        return self + Matrix([[-x for x in row] for row in other.rows], other.e)
 
     def __abs__(self) -> Matrix:
-        return Matrix(integer_matrix([[abs(x) for x in row] for row in self.rows()]), self.e)
+        return Matrix([[abs(x) for x in row] for row in self.rows], self.e)
 
     def scaled_rows(self, factors: list[Fraction]) -> Matrix:
         """diag(factors) * self; denominators are powers of two."""
-        e = max(f.denominator.bit_length() - 1 for f in factors)
-        whole = [f.numerator << (e - f.denominator.bit_length() + 1) for f in factors]
-        return Matrix(integer_matrix([[c * x for x in r] for c, r in zip(whole, self.rows())]), self.e + e)
+        scale = Matrix.of([[f] for f in factors])
+        return Matrix([[c * x for x in row] for (c,), row in zip(scale.rows, self.rows)], self.e + scale.e)
 
-    def rounded(self) -> Matrix:
-        """A matrix in units of 1/ONE, each entry at most 1/ONE below this one's."""
-        shift = self.e - PREC
-        if shift <= 0:
-            return self
-        return Matrix(integer_matrix([[x >> shift for x in row] for row in self.rows()]), PREC)
-
-    def vector(self) -> list[Fraction]:
-        return [Fraction(row[0], 1 << self.e) for row in self.rows()]
-
-
-def column(values: list[Fraction]) -> Matrix:
-    return Matrix.of([[v] for v in values])
+    def times(self, v: list[Fraction]) -> list[Fraction]:
+        """The product with a vector."""
+        product = self * Matrix.of([[x] for x in v])
+        return [F(row[0], 1 << product.e) for row in product.rows]
 
 
 def diagonal(values: list[Fraction]) -> Matrix:
-    zero = Fraction(0)
-    return Matrix.of([[v if i == j else zero for j in range(len(values))] for i, v in enumerate(values)])
+    return Matrix.of([[v if i == j else 0.0 for j in range(len(values))] for i, v in enumerate(values)])
 
 
 def positive_definite(S: Matrix, R: Matrix, slack: list[Fraction] | None = None) -> bool:
@@ -149,150 +110,69 @@ def positive_definite(S: Matrix, R: Matrix, slack: list[Fraction] | None = None)
     with slack_i >= sum_j |(R F R')_ij|, so is S + F.
     """
     product = R * S * R.T
-    for i, row in enumerate(product.rows()):
-        margin = 2 * row[i] - abs(row[i]) - sum(abs(x) for j, x in enumerate(row) if j != i)
-        if not margin > (slack[i] * (1 << product.e) if slack else 0):
-            return False
-    return True
+    margins = [row[i] + abs(row[i]) - sum(map(abs, row)) for i, row in enumerate(product.rows)]
+    return all(m > (slack[i] * (1 << product.e) if slack else 0) for i, m in enumerate(margins))
 
 
-# -- enclosures: integers in units of 1/ONE, lower and upper ---------------------------------------------------
+def by_arb(function: Any) -> Any:
+    """The range of a function on an interval, by FLINT's ball arithmetic."""
 
-
-def up(n: int, d: int) -> int:
-    return -(-n // d)
-
-
-def exp_minus(x: int) -> tuple[int, int]:
-    """Enclose exp(-x) for x >= 0."""
-    if x > 512 * ONE:
-        return 0, 1
-    halvings, g = max(0, x.bit_length() - PREC + 1), PREC + 64
-    y, one = x << (64 - halvings), 1 << g  # y 2**-g = x 2**-PREC / 2**halvings < 1/2, exactly
-    low = high = term_low = term_high = one
-    for n in range(1, 41):
-        term_low, term_high = term_low * y // (n << g), up(term_high * y, n << g)
-        low, high = low + term_low, high + term_high
-    high += 1  # the remainder of the series is below 2**-40 / 40! < 2**-g
-    low, high = one * one // high, up(one * one, low)
-    for _ in range(halvings):
-        low, high = low * low >> g, up(high * high, one)
-    return low >> 64, up(high, 1 << 64)
-
-
-PI_DIGITS = 314159265358979323846264338327950288419716939  # pi lies between this and this + 1, times 10**-44
-TWO_OVER_ROOT_PI = (
-    math.isqrt((4 * 10**44 << 2 * PREC) // (PI_DIGITS + 1)),
-    math.isqrt((4 * 10**44 << 2 * PREC) // PI_DIGITS) + 1,
-)
-
-
-def tanh_value(x: int) -> tuple[int, int]:
-    if x < 0:
-        low, high = tanh_value(-x)
-        return -high, -low
-    e, f = exp_minus(2 * x)
-    return (ONE - f) * ONE // (ONE + f), up((ONE - e) * ONE, ONE + e)
-
-
-def tanh_slope(x: int) -> tuple[int, int]:
-    e, f = exp_minus(2 * abs(x))
-    return 4 * e * ONE * ONE // (ONE + e) ** 2, up(4 * f * ONE * ONE, (ONE + f) ** 2)
-
-
-def logistic_value(x: int) -> tuple[int, int]:
-    if x < 0:
-        low, high = logistic_value(-x)
-        return ONE - high, ONE - low
-    e, f = exp_minus(x)
-    return ONE * ONE // (ONE + f), up(ONE * ONE, ONE + e)
-
-
-def logistic_slope(x: int) -> tuple[int, int]:
-    e, f = exp_minus(abs(x))
-    return e * ONE * ONE // (ONE + e) ** 2, up(f * ONE * ONE, (ONE + f) ** 2)
-
-
-def by_arb(name: str) -> Any:
-    """Enclose a function by FLINT's ball arithmetic."""
-
-    def enclose(x: int) -> tuple[int, int]:
+    def on(low: int, high: int) -> tuple[int, int]:
         if arb is None:
-            raise Undecided(f"python-flint is needed to enclose {name}")
-        flint.ctx.prec = 2 * PREC
-        ball = getattr(arb(x) / arb(ONE), name)() * arb(ONE)
-        return int((ball.lower() - 1).floor().fmpz()), int((ball.upper() + 1).ceil().fmpz())
+            raise Undecided("python-flint is needed to enclose the activation")
+        flint.ctx.prec = 4 * PREC
+        ball = function(arb(low + high, high - low) / (2 * ONE)) * ONE
+        if not ball.is_finite():
+            raise Undecided("no finite enclosure of the activation")
+        return int(ball.lower().floor().fmpz()), int(ball.upper().ceil().fmpz())
 
-    return enclose
-
-
-def erf_slope(x: int) -> tuple[int, int]:
-    low, high = exp_minus(up(x * x, ONE))[0], exp_minus(x * x >> PREC)[1]
-    return low * TWO_OVER_ROOT_PI[0] >> PREC, up(high * TWO_OVER_ROOT_PI[1], ONE)
+    return on
 
 
-def softsign_value(x: int) -> tuple[int, int]:
-    return x * ONE // (ONE + abs(x)), up(x * ONE, ONE + abs(x))
+def rising(function: Any) -> Any:
+    """The range of an increasing function on an interval, from its values at the ends."""
+    at = by_arb(function)
+    return lambda low, high: (at(low, low)[0], at(high, high)[1])
 
 
-def softsign_slope(x: int) -> tuple[int, int]:
-    return ONE**3 // (ONE + abs(x)) ** 2, up(ONE**3, (ONE + abs(x)) ** 2)
+def even(function: Any, top: Fraction) -> Any:
+    """The range of an even function that falls with |x| from `top` at 0."""
+    at = by_arb(function)
+
+    def on(low: int, high: int) -> tuple[int, int]:
+        near, far = 0 if low <= 0 <= high else min(abs(low), abs(high)), max(abs(low), abs(high))
+        return max(0, at(far, far)[0]), min(math.ceil(top * ONE), at(near, near)[1])
+
+    return on
 
 
 class Phi(NamedTuple):
-    """An activation: slopes on the whole line, bounds of its values (or None), values and slopes at a point.
-
-    Values increase (or, for the sine, have slopes in [-1, 1]); slopes decrease with |x|, or are listed apart.
-    """
+    """An activation: slopes on the line, bounds of its values (or None), both on an interval (low, high)."""
 
     slopes: tuple[Fraction, Fraction]
     bounds: tuple[int, int] | None
-    value: Any
-    slope: Any
+    values_on: Any
+    slopes_on: Any
 
 
-F = Fraction
+ERF = F(1128379167095512574, 10**18)  # 2/sqrt(pi) = 1.12837916709551257389...
 ACTIVATIONS = {
-    "tanh(x)": Phi((F(0), F(1)), (-1, 1), tanh_value, tanh_slope),
-    "1/(1 + exp(-x))": Phi((F(0), F(1, 4)), (0, 1), logistic_value, logistic_slope),
-    "erf(x)": Phi((F(0), F(TWO_OVER_ROOT_PI[1], ONE)), (-1, 1), by_arb("erf"), erf_slope),
-    "x/(1 + Abs(x))": Phi((F(0), F(1)), (-1, 1), softsign_value, softsign_slope),
-    "sin(x)": Phi((F(-1), F(1)), (-1, 1), by_arb("sin"), by_arb("cos")),
-    "x": Phi((F(1), F(1)), None, lambda x: (x, x), None),
-    "Max(0, x)": Phi((F(0), F(1)), None, lambda x: (max(0, x),) * 2, (0, None)),
-    "Max(-1, Min(1, x))": Phi((F(0), F(1)), (-1, 1), lambda x: (max(-ONE, min(ONE, x)),) * 2, (-ONE, ONE)),
-}
-
-
-def around_middle(function: Any, low: int, high: int) -> tuple[int, int]:
-    """Enclose a function of Lipschitz constant 1 and range [-1, 1] on [low, high]."""
-    middle, radius = (low + high) >> 1, up(high - low, 2) + 1
-    below, above = function(middle)
-    return max(-ONE, below - radius), min(ONE, above + radius)
-
-
-def values_on(phi: Phi, low: int, high: int) -> tuple[int, int]:
-    if phi.slopes[0] < 0:
-        return around_middle(phi.value, low, high)
-    return phi.value(low)[0], phi.value(high)[1]
-
-
-def slopes_on(phi: Phi, low: int, high: int) -> tuple[int, int]:
-    if phi.slope is None:
-        return ONE, ONE
-    if phi.slopes[0] < 0:
-        return around_middle(phi.slope, low, high)
-    if isinstance(phi.slope, tuple):  # slope 1 between two kinks, 0 outside, the hull [0, 1] at a kink
-        left, right = phi.slope
-        inside = low > left and (right is None or high < right)
-        outside = high < left or (right is not None and low > right)
-        return (ONE if inside else 0), (0 if outside else ONE)
-    near = 0 if low <= 0 <= high else min(abs(low), abs(high))
-    greatest = up(phi.slopes[1].numerator * ONE, phi.slopes[1].denominator)
-    return phi.slope(max(abs(low), abs(high)))[0], min(greatest, phi.slope(near)[1])
-
-
-# -- reading -------------------------------------------------------------------------------------------------
+    "tanh(x)": Phi(UNIT, (-1, 1), rising(lambda x: x.tanh()), even(lambda x: x.sech() ** 2, F(1))),
+    "1/(1 + exp(-x))": Phi((F(0), F(1, 4)), (0, 1),
+        rising(lambda x: ((x / 2).tanh() + 1) / 2), even(lambda x: (x / 2).sech() ** 2 / 4, F(1, 4))),
+    "erf(x)": Phi((F(0), ERF), (-1, 1),
+        rising(lambda x: x.erf()), even(lambda x: 2 * (-x * x).exp() / arb.pi().sqrt(), ERF)),
+    "x/(1 + Abs(x))": Phi(UNIT, (-1, 1),
+        rising(lambda x: x / (1 + abs(x))), even(lambda x: 1 / (1 + abs(x)) ** 2, F(1))),
+    "sin(x)": Phi((F(-1), F(1)), (-1, 1), by_arb(lambda x: x.sin()), by_arb(lambda x: x.cos())),
+    "x": Phi((F(1), F(1)), None, lambda low, high: (low, high), lambda low, high: (ONE, ONE)),
+    # Slope 0 or 1 by pieces; at a kink the hull of both.
+    "Max(0, x)": Phi(UNIT, None, lambda low, high: (max(0, low), max(0, high)),
+        lambda low, high: (ONE * (low > 0), ONE * (high >= 0))),
+    "Max(-1, Min(1, x))": Phi(UNIT, (-1, 1),
+        lambda low, high: (max(-ONE, min(ONE, low)), max(-ONE, min(ONE, high))),
+        lambda low, high: (ONE * (low > -ONE and high < ONE), ONE * (high >= -ONE and low <= ONE))),
+}  # fmt: skip
 
 
 def fields(value: Any, place: str, *names: str) -> list[Any]:
@@ -306,151 +186,127 @@ def number(value: Any, place: str) -> Fraction:
     """A double as Python's float.hex writes it."""
     try:
         x = float.fromhex(value)
+        need(math.isfinite(x) and x.hex() == value, f"{place}: not finite, or not in its shortest form")
+        return F(x)
     except (TypeError, ValueError, OverflowError):
         raise Invalid(f"{place}: must be a hexadecimal double") from None
-    need(math.isfinite(x) and x.hex() == value, f"{place}: must be a finite double as float.hex writes it")
-    return Fraction(x)
 
 
-def unpack(text: Any, code: str, count: int, place: str) -> tuple[Any, ...]:
+def unpack(text: Any, code: str, place: str) -> tuple[Any, ...]:
     try:
         data = base64.b64decode(text, validate=True)
         need(base64.b64encode(data).decode() == text, f"{place}: not canonical base64")
-        return struct.unpack(f"<{count}{code}", data)
+        return struct.unpack(f"<{len(data) // struct.calcsize(code)}{code}", data)
     except (TypeError, ValueError, struct.error):
-        raise Invalid(f"{place}: must be base64 of {count} little-endian numbers") from None
+        raise Invalid(f"{place}: must be base64 of little-endian numbers") from None
 
 
 def array(value: Any, place: str, *shape: int | None) -> list[list[float]]:
     """A finite array as a list of rows (a vector is one row); None: any length."""
-    need(isinstance(value, dict), f"{place}: must be an array object")
-    sparse = "rows" in value
+    sparse = isinstance(value, dict) and "rows" in value
     names = ("shape", "type", "data") + (("rows", "columns") if sparse else ())
     size, kind, data, *index = fields(value, place, *names)
-    need(
-        isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**7 for n in size),
-        f"{place}: bad shape",
-    )
+    need(isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**6 for n in size), "bad shape")
     fits = len(size) == len(shape) and all(m is None or n == m for n, m in zip(size, shape))
-    need(fits and math.prod(size) <= MAX_BYTES, f"{place}: wrong shape {size}")
-    need(kind in ("f8", "f4"), f"{place}: type must be f8 or f4")
-    width = size[-1]
-    if not sparse:
-        flat = unpack(data, {"f8": "d", "f4": "f"}[kind], math.prod(size), place)
-    else:
-        need(len(size) == 2 and type(data) is str, f"{place}: only a matrix can be sparse")
-        count = len(data) * 3 // 4 // 8 if not data.endswith("=") else (len(data.rstrip("=")) * 3 // 4) // 8
-        entries = unpack(data, "d", count, place)
-        need(kind == "f8" and 0.0 not in entries, f"{place}: a sparse matrix is f8 and lists no zeros")
-        at = [i * width + j for i, j in zip(*(unpack(x, "i", count, place) for x in index)) if 0 <= j < width]
-        need(len(at) == count and all(x < y for x, y in zip(at, at[1:])), f"{place}: entries out of order")
-        need(not at or (0 <= at[0] and at[-1] < math.prod(size)), f"{place}: entry outside the matrix")
-        dense = [0.0] * math.prod(size)
-        for k, x in zip(at, entries):
-            dense[k] = x
-        flat = tuple(dense)
+    need(fits and kind in ("f8", "f4"), f"{place}: wrong shape {size} or type")
+    flat, width = unpack(data, {"f8": "d", "f4": "f"}[kind], place), size[-1]
     need(all(map(math.isfinite, flat)), f"{place}: every number must be finite")
-    rows = size[0] if len(size) == 2 else 1
-    return [list(flat[i * width : (i + 1) * width]) for i in range(rows)]
+    if sparse:
+        rows, columns = (unpack(x, "i", place) for x in index)
+        need(len(size) == 2 and kind == "f8" and 0.0 not in flat, f"{place}: lists a zero, or is not f8")
+        need(len(rows) == len(columns) == len(flat), f"{place}: lengths differ")
+        need(all(0 <= i < size[0] and 0 <= j < width for i, j in zip(rows, columns)), f"{place}: outside")
+        at = [i * width + j for i, j in zip(rows, columns)]
+        need(all(x < y for x, y in itertools.pairwise(at)), f"{place}: entries out of order")
+        entries = dict(zip(at, flat))
+        flat = tuple(entries.get(k, 0.0) for k in range(math.prod(size)))
+    need(len(flat) == math.prod(size), f"{place}: must have {math.prod(size)} entries")
+    return [list(flat[i * width : (i + 1) * width]) for i in range(size[0] if len(size) == 2 else 1)]
 
 
-def vector(value: Any, place: str, length: int | None) -> list[Fraction]:
-    return [Fraction(x) for x in array(value, place, length)[0]]
+def vector(value: Any, place: str, length: int) -> list[Fraction]:
+    return [F(x) for x in array(value, place, length)[0]]
 
 
 class Network:
-    """The network section, its hash recomputed."""
+    """The network section, its hash recomputed, an affine feedback folded in."""
 
     def __init__(self, section: Any) -> None:
-        names = ("hash", "activation", "n_units", "n_inputs", "n_outputs")
-        blocks = ("W", "W_in", "W_fb", "b", "leak_rate", "W_out", "W_sq", "b_out")
-        hash_, activation, n, n_in, n_out, *parts = fields(section, "network", *names, *blocks)
+        names = ("W", "W_in", "W_fb", "b", "leak_rate", "W_out", "W_sq", "b_out")
+        head = ("hash", "activation", "n_units", "n_inputs", "n_outputs")
+        hash_, activation, n, n_in, n_out, *parts = fields(section, "network", *head, *names)
         need(all(type(k) is int and k >= 0 for k in (n, n_in, n_out)) and n > 0, "network: bad sizes")
         need(type(activation) is str, "network.activation: must be text")
         if n > MAX_UNITS:
             raise Undecided(f"{n} units; this checker goes up to {MAX_UNITS}")
         shapes = ((n, n), (n, n_in), (n, n_out), (n,), (n,), (n_out, n), (n_out, n), (n_out,))
-        optional = ("W_fb", "W_out", "W_sq", "b_out")
-        read = [
-            None if part is None and name in optional else array(part, f"network.{name}", *shape)
-            for name, part, shape in zip(blocks, parts, shapes)
-        ]
-        W, W_in, W_fb, b, a, W_out, W_sq, b_out = read
-        need((W_out is None) == (b_out is None) == (n_out == 0), "network: W_out and b_out come with outputs")
-        need(W_out is not None or (W_fb is None and W_sq is None), "network: no outputs to feed back")
-        head = {"activation": activation, "n_inputs": n_in, "n_outputs": n_out, "n_units": n}
-        digest = hashlib.sha256(b"esntools-network-1\n" + json.dumps(head, sort_keys=True).encode() + b"\n")
-        nonzero = [(i, j, x) for i, row in enumerate(W or []) for j, x in enumerate(row) if x != 0.0]
+        read: dict[str, list[list[float]]] = {}
+        for name, part, shape in zip(names, parts, shapes):
+            if part is not None or name not in ("W_fb", "W_out", "W_sq", "b_out"):
+                read[name] = array(part, f"network.{name}", *shape)
+        need(("W_out" in read) == ("b_out" in read) == (n_out > 0), "network: W_out, b_out come with outputs")
+        need(n_out > 0 or not read.keys() & {"W_fb", "W_sq"}, "network: no outputs to feed back")
+        sizes = {"activation": activation, "n_inputs": n_in, "n_outputs": n_out, "n_units": n}
+        digest = hashlib.sha256(b"esntools-network-1\n" + json.dumps(sizes, sort_keys=True).encode() + b"\n")
+        nonzero = [(i, j, x) for i, row in enumerate(read["W"]) for j, x in enumerate(row) if x != 0.0]
         for k in (0, 1):
             digest.update(struct.pack(f"<{len(nonzero)}q", *(entry[k] for entry in nonzero)))
-        for rows in ([[x for _, _, x in nonzero]], W_in, W_fb, b, a, W_out, W_sq, b_out):
-            flat = [x for row in rows or [] for x in row]
+        for rows in ([[x for _, _, x in nonzero]], *(read.get(name, []) for name in names[1:])):
+            flat = [x for row in rows for x in row]
             digest.update(f"{len(flat)}\n".encode() + struct.pack(f"<{len(flat)}d", *flat))
         need(digest.hexdigest() == hash_, "network.hash: not the hash of these weights")
         if activation not in ACTIVATIONS:
             raise Undecided(f"activation {activation!r} is unknown to this checker")
-        self.n, self.n_in, self.phi, self.squares = (
-            n,
-            n_in,
-            ACTIVATIONS[activation],
-            W_fb is not None and W_sq,
-        )
-        self.b, self.a = ([Fraction(x) for x in (rows or [[]])[0]] for rows in (b, a))
+        self.n, self.n_in, self.phi = n, n_in, ACTIVATIONS[activation]
+        self.b, self.a = ([F(x) for x in read[name][0]] for name in ("b", "leak_rate"))
         need(all(0 < x <= 1 for x in self.a), "network.leak_rate: must lie in (0, 1]")
-        self.W, self.W_in = Matrix.of(W), W_in
+        self.W, self.W_in = Matrix.of(read["W"]), read["W_in"]
         self.bend: Matrix | None = None  # W_fb W_sq
-        if W_fb is not None:
-            feedback = Matrix.of(W_fb)
-            self.W = self.W + feedback * Matrix.of(W_out)
-            shift = (feedback * Matrix.of([[x] for x in (b_out or [[]])[0]])).vector()
-            self.b = [x + y for x, y in zip(self.b, shift)]
-            self.bend = feedback * Matrix.of(W_sq) if W_sq is not None else None
+        if "W_fb" in read:
+            feedback = Matrix.of(read["W_fb"])
+            self.W = self.W + feedback * Matrix.of(read["W_out"])
+            self.b = [x + y for x, y in zip(self.b, feedback.times([F(x) for x in read["b_out"][0]]))]
+            self.bend = feedback * Matrix.of(read["W_sq"]) if "W_sq" in read else None
 
     def constant_drive(self, u: list[Fraction]) -> list[Fraction]:
         """b + W_in u + W_fb b_out."""
-        return [b + sum((Fraction(w) * x for w, x in zip(row, u)), F(0)) for b, row in zip(self.b, self.W_in)]
+        return [b + sum((F(w) * x for w, x in zip(row, u)), F(0)) for b, row in zip(self.b, self.W_in)]
 
 
 def input_class(claim: Any, net: Network) -> tuple[str, list[list[Fraction]]]:
     """The kind, and the vectors that define it: for a box its two corners."""
-    kind = claim.get("kind") if isinstance(claim, dict) else None
+    kind = str(claim.get("kind")) if isinstance(claim, dict) else ""
     arrays = {"any": (), "zero": (), "constant": ("value",), "box": ("low", "high"), "alphabet": ("symbols",)}
-    need(kind in arrays, "claim.inputs.kind: unknown")
-    parts = fields(claim, "claim.inputs", "kind", *arrays[str(kind)])[1:]
+    need(kind in arrays and claim["kind"] == kind, "claim.inputs.kind: unknown")
+    parts = fields(claim, "claim.inputs", "kind", *arrays[kind])[1:]
     if kind == "alphabet":
         rows = array(parts[0], "claim.inputs.symbols", None, net.n_in)
         need(len(rows) > 0, "claim.inputs.symbols: at least one")
-        return "alphabet", [[Fraction(x) for x in row] for row in rows]
+        return kind, [[F(x) for x in row] for row in rows]
     vectors = [vector(p, "claim.inputs", net.n_in) for p in parts]
     if kind == "box":
         need(all(x <= y for x, y in zip(*vectors)), "claim.inputs: low must not exceed high")
-    return str(kind), [[F(0)] * net.n_in] if kind == "zero" else vectors
+    return kind, [[F(0)] * net.n_in] if kind == "zero" else vectors
 
 
-# -- proved: the theorems of FORMAT.md, section 4 ---------------------------------------------------------------
-
-
-def box_slopes(net: Network, inputs: list[list[Fraction]], steps: int) -> list[tuple[int, int]]:
+def box_slopes(net: Network, inputs: list[list[Fraction]], steps: int) -> list[tuple[Fraction, Fraction]]:
     """Enclose the slopes met after `steps` steps from the box of all values of phi, under these inputs."""
-    bounds = net.phi.bounds
-    need(bounds is not None, "slopes: a box needs a bounded activation")
-    m, M = bounds or (0, 0)
+    if net.phi.bounds is None:
+        raise Invalid("slopes: a box needs a bounded activation")
     ends = [(min(c), max(c)) for c in zip(*inputs)]
     middle = net.constant_drive([(p + q) / 2 for p, q in ends])
     spread = [sum((abs(F(w)) * (q - p) / 2 for w, (p, q) in zip(row, ends)), F(0)) for row in net.W_in]
-    size, low, high = abs(net.W), [m * ONE] * net.n, [M * ONE] * net.n
+    size, low, high = abs(net.W), *([bound * ONE] * net.n for bound in net.phi.bounds)
     for step in range(steps + 1):
-        centre = (net.W * Matrix.of([[F(p + q, 2 * ONE)] for p, q in zip(low, high)])).vector()
-        radius = (size * Matrix.of([[F(q - p, 2 * ONE)] for p, q in zip(low, high)])).vector()
-        z = [
-            (math.floor((c + d - r - s) * ONE), math.ceil((c + d + r + s) * ONE))
-            for c, d, r, s in zip(centre, middle, radius, spread)
-        ]
+        centre = net.W.times([F(p + q, 2 * ONE) for p, q in zip(low, high)])
+        radius = size.times([F(q - p, 2 * ONE) for p, q in zip(low, high)])
+        parts = zip(centre, middle, radius, spread)
+        z = [(math.floor((c + d - r - t) * ONE), math.ceil((c + d + r + t) * ONE)) for c, d, r, t in parts]
         if step < steps:
-            values = [values_on(net.phi, p, q) for p, q in z]
+            values = [net.phi.values_on(p, q) for p, q in z]
             low = [max(p, math.floor((1 - a) * p + a * v[0])) for a, p, v in zip(net.a, low, values)]
             high = [min(q, math.ceil((1 - a) * q + a * v[1])) for a, q, v in zip(net.a, high, values)]
-    return [slopes_on(net.phi, p, q) for p, q in z]
+    return [(F(p, ONE), F(q, ONE)) for p, q in itertools.starmap(net.phi.slopes_on, z)]
 
 
 def check_proved(document: Any, net: Network, theorem: str) -> str:
@@ -460,54 +316,44 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
     need(0 < rate < 1, "claim.rate: must lie in (0, 1)")
     need(net.bend is None, "feedback through squares is outside the theorems")
     source, steps, *pair = fields(document["slopes"], "slopes", "range", "steps", "low", "high")
-    l, L = (vector(x, "slopes", net.n) for x in pair)
+    low, high = (vector(x, "slopes", net.n) for x in pair)
+    need(type(steps) is int and 0 <= steps <= 1000, "slopes.steps: must be 0 to 1000")
     if source == "global":
-        need(
-            steps == 0 and type(steps) is int and kind == "any" and states == "all",
-            "claim: global slopes prove any input, all states",
-        )
+        need((steps, kind, states) == (0, "any", "all"), "claim: global slopes prove any input, all states")
         met = [net.phi.slopes] * net.n
     else:
-        need(
-            source == "box" and kind != "any" and states == "box",
-            "claim: slopes on a box need bounded inputs",
-        )
-        need(type(steps) is int and 0 <= steps <= 1000, "slopes.steps: must be 0 to 1000")
-        met = [(F(p, ONE), F(q, ONE)) for p, q in box_slopes(net, vectors, steps)]
-    need(all(p <= d[0] and d[1] <= q for p, q, d in zip(l, L, met)), "slopes: do not enclose the slopes met")
-    gain = [max(abs(p), abs(q)) for p, q in zip(l, L)]
+        need((source, states) == ("box", "box") and kind != "any", "claim: a box needs bounded inputs")
+        met = box_slopes(net, vectors, steps)
+    need(all(p <= d[0] and d[1] <= q for p, q, d in zip(low, high, met)), "slopes: others are met")
+    gain = [max(abs(p), abs(q)) for p, q in zip(low, high)]
     a, n, witness = net.a, net.n, document["witness"]
     if theorem == "perron-weights":
         (weights,) = (vector(x, "witness", n) for x in fields(witness, "witness", "weights"))
         need(all(v > 0 for v in weights), "witness.weights: must be positive")
-        rows, unit = net.W.rows(), 1 << net.W.e
-        off = abs(net.W) * column(weights)
-        for i, total in enumerate(off.vector()):
+        rows, unit = net.W.rows, 1 << net.W.e
+        for i, total in enumerate(abs(net.W).times(weights)):
             w = F(rows[i][i], unit)
-            own = max(abs(1 - a[i] + a[i] * d * w) for d in (l[i], L[i]))
+            own = max(abs(1 - a[i] + a[i] * d * w) for d in (low[i], high[i]))
             bound = own * weights[i] + a[i] * gain[i] * (total - abs(w) * weights[i])
             need(bound <= rate * weights[i], f"row {i}: no contraction at this rate in the weighted norm")
-        return "weighted maximum norm"
+        return "contraction in a weighted maximum norm"
     if theorem == "incremental-lurie":
-        X_part, P_part, R_part, RP_part = fields(witness, "witness", "multipliers", "P", "R", "R_P")
-        X, P = vector(X_part, "witness.multipliers", n), Matrix.of(array(P_part, "witness.P", n, n))
-        R, R_P = (
-            Matrix.of(array(R_part, "witness.R", 2 * n, 2 * n)),
-            Matrix.of(array(RP_part, "witness.R_P", n, n)),
-        )
-        need(P.rows() == P.T.rows(), "witness.P: must be symmetric")
+        X_part, *parts = fields(witness, "witness", "multipliers", "P", "R", "R_P")
+        X = vector(X_part, "witness.multipliers", n)
+        P, R, R_P = (Matrix.of(array(x, "witness", k, k)) for x, k in zip(parts, (n, 2 * n, n)))
+        need(P.rows == P.T.rows, "witness.P: must be symmetric")
         need(all(x > 0 for x in X) and positive_definite(P, R_P), "witness.P: not positive definite")
-        A0 = diagonal([1 - x for x in a]) + net.W.scaled_rows([x * (p + q) / 2 for x, p, q in zip(a, l, L)])
-        B = diagonal([x * (q - p) / 2 for x, p, q in zip(a, l, L)])
-        PA, PB = P * A0, P * B
+        centre = [x * (p + q) / 2 for x, p, q in zip(a, low, high)]
+        A0 = diagonal([1 - x for x in a]) + net.W.scaled_rows(centre)
+        B = diagonal([x * (q - p) / 2 for x, p, q in zip(a, low, high)])
+        PA, PB, zero = P * A0, P * B, diagonal([F(0)] * n)
         corner = P.scaled_rows([rate * rate] * n) - A0.T * PA - net.W.T * net.W.scaled_rows(X)
-        side, last = -(A0.T * PB), diagonal(X) - B.T * PB
-        e = max(corner.e, side.e, last.e)
-        blocks = [[[x << (e - M.e) for x in row] for row in M.rows()] for M in (corner, side, side.T, last)]
-        joined = [p + q for p, q in zip(blocks[0], blocks[1])] + [p + q for p, q in zip(blocks[2], blocks[3])]
-        S = Matrix(integer_matrix(joined), e)
+        parts = [corner, zero - A0.T * PB, zero - PB.T * A0, diagonal(X) - B.T * PB]
+        e = max(M.e for M in parts)
+        one, two, three, four = ([[x << (e - M.e) for x in row] for row in M.rows] for M in parts)
+        S = Matrix([p + q for p, q in zip(one + three, two + four)], e)
         need(positive_definite(S, R), "witness: the Lur'e matrix is not positive definite at this rate")
-        return "norm of P"
+        return "contraction in the norm of P"
     names = ("R",) if theorem == "spectral-norm" else ("weights", "R")
     *weights_part, R_part = fields(witness, "witness", *names)
     Y = vector(weights_part[0], "witness.weights", n) if weights_part else [F(1)] * n
@@ -516,80 +362,43 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
     S = diagonal([y * (rate * rate - 1 + x) for y, x in zip(Y, a)])
     S = S - net.W.T * net.W.scaled_rows([x * y * g * g for x, y, g in zip(a, Y, gain)])
     need(positive_definite(S, R), "witness: the matrix is not positive definite at this rate")
-    return "Euclidean norm" if theorem == "spectral-norm" else "weighted Euclidean norm"
-
-
-# -- refuted: the theorems of FORMAT.md, section 5 --------------------------------------------------------------
+    return "contraction in a weighted Euclidean norm" if weights_part else "contraction in the Euclidean norm"
 
 
 class Ball:
-    """The box |x - centre| <= radius, checked to hold a fixed point; the slopes of the map over it."""
+    """The box |x - centre| <= r, checked to hold a fixed point.
 
-    def __init__(self, net: Network, part: Any, drive: list[Fraction], place: str) -> None:
-        centre_part, radius_part, C_part = fields(part, place, "centre", "radius", "C")
-        self.x = vector(centre_part, f"{place}.centre", net.n)
-        self.r = number(radius_part, f"{place}.radius")
-        need(0 < self.r <= 1, f"{place}.radius: must lie in (0, 1]")
-        C = Matrix.of(array(C_part, f"{place}.C", net.n, net.n))
-        ones, x = [F(1)] * net.n, self.x
-        z, self.W, self.bend = (net.W * column(x)).vector(), net.W, None
-        if net.bend is not None:
-            z = [p + q for p, q in zip(z, (net.bend * column([c * c for c in x])).vector())]
-            self.W = net.W + net.bend.T.scaled_rows([2 * c for c in x]).T
-            self.bend = abs(net.bend)
-        z, self.size = [p + v for p, v in zip(z, drive)], abs(self.W)
-        spread = [self.r * (p + q) for p, q in zip((self.size * column(ones)).vector(), self.curl(ones))]
+    `middle` and `error`: over the box, diag(slopes) (effective weights) is within `error` of `middle`.
+    """
+
+    def __init__(self, net: Network, part: Any, drive: list[Fraction]) -> None:
+        x_part, r_part, C_part = fields(part, "ball", "centre", "radius", "C")
+        n, x, r = net.n, vector(x_part, "ball.centre", net.n), number(r_part, "ball.radius")
+        need(0 < r <= 1, "ball.radius: must lie in (0, 1]")
+        C = Matrix.of(array(C_part, "ball.C", n, n))
+        W, curl, square = net.W, diagonal([F(0)] * n), [F(0)] * n
+        if net.bend is not None:  # squares in the feedback: the weights depend on the state
+            square = net.bend.times([c * c for c in x])
+            W = W + net.bend.T.scaled_rows([2 * c for c in x]).T
+            curl = abs(net.bend).scaled_rows([2 * r] * n)
+        z = [p + q + v for p, q, v in zip(net.W.times(x), square, drive)]
+        spread = (abs(W) + curl).times([r] * n)
         edges = [(math.floor((c - s) * ONE), math.ceil((c + s) * ONE)) for c, s in zip(z, spread)]
-        slopes = [slopes_on(net.phi, p, q) for p, q in edges]
-        self.middle = [F(p + q, 2 * ONE) for p, q in slopes]
-        self.half = [F(q - p, 2 * ONE) for p, q in slopes]
-        self.most = [F(max(abs(p), abs(q)), ONE) for p, q in slopes]
-        values = [values_on(net.phi, math.floor(c * ONE), math.ceil(c * ONE)) for c in z]
+        slopes = [net.phi.slopes_on(p, q) for p, q in edges]
+        exact = W.scaled_rows([F(p + q, 2 * ONE) for p, q in slopes])
+        drop = max(0, exact.e - PREC)  # round to units of 1/ONE; the error gets 1/ONE more for it
+        self.middle = Matrix([[x >> drop for x in row] for row in exact.rows], exact.e - drop)
+        self.error = abs(W).scaled_rows([F(q - p, 2 * ONE) for p, q in slopes])
+        self.error += curl.scaled_rows([F(max(abs(p), abs(q)), ONE) for p, q in slopes])
+        self.error += Matrix([[1] * n for _ in range(n)], PREC)
+        values = [net.phi.values_on(math.floor(c * ONE), math.ceil(c * ONE)) for c in z]
         residual = [max(abs(c - F(v[0], ONE)), abs(c - F(v[1], ONE))) for c, v in zip(x, values)]
-        error = (abs(C) * column(residual)).vector()
-        uncertain = (abs(C) * column(self.doubt(ones, ones))).vector()
-        contraction = diagonal(ones) - C + C * self.W.scaled_rows(self.middle).rounded()
-        for i, row in enumerate(abs(contraction).rows()):
-            slope = F(sum(row), 1 << contraction.e) + uncertain[i]
-            need(error[i] + self.r * slope < self.r, f"{place}: row {i}: no fixed point is enclosed")
-
-    def curl(self, q: list[Fraction]) -> list[Fraction]:
-        """|the change of the effective weights over the box| q, caused by squares in the feedback."""
-        if self.bend is None:
-            return [F(0)] * len(q)
-        return [2 * self.r * x for x in (self.bend * column(q)).vector()]
-
-    def doubt(self, a: list[Fraction], q: list[Fraction]) -> list[Fraction]:
-        """E q, where E bounds the distance of diag(a d) (effective weights) from its rounded middle matrix."""
-        tail = sum(q, F(0)) / ONE
-        parts = zip(a, self.half, self.most, (self.size * column(q)).vector(), self.curl(q))
-        return [c * (h * s + m * t) + tail for c, h, m, s, t in parts]
-
-    def doubt_transposed(self, a: list[Fraction], q: list[Fraction]) -> list[Fraction]:
-        out = (self.size.T * column([c * h * x for c, h, x in zip(a, self.half, q)])).vector()
-        if self.bend is not None:
-            more = (self.bend.T * column([c * m * x for c, m, x in zip(a, self.most, q)])).vector()
-            out = [x + 2 * self.r * y for x, y in zip(out, more)]
-        return [x + sum(q, F(0)) / ONE for x in out]
-
-
-def check_unstable(net: Network, ball: Ball, P_part: Any, R_part: Any, v_part: Any) -> None:
-    n, a = net.n, net.a
-    P, R = (Matrix.of(array(x, f"witness.{k}", n, n)) for k, x in (("P", P_part), ("R", R_part)))
-    v = column(vector(v_part, "witness.v", n))
-    need(P.rows() == P.T.rows(), "witness.P: must be symmetric")
-    need((v.T * P * v).vector()[0] < 0, "witness.v: v'Pv must be negative")
-    J = diagonal([1 - x for x in a]) + ball.W.scaled_rows([x * d for x, d in zip(a, ball.middle)]).rounded()
-    PJ = P * J
-    q = (abs(R).T * column([F(1)] * n)).vector()
-    wobble = ball.doubt(a, q)
-    parts = (
-        (abs(PJ).T * column(wobble)).vector(),
-        ball.doubt_transposed(a, (abs(PJ) * column(q)).vector()),
-        ball.doubt_transposed(a, (abs(P) * column(wobble)).vector()),
-    )
-    slack = (abs(R) * column([sum(t, F(0)) for t in zip(*parts)])).vector()
-    need(positive_definite(P - J.T * PJ, R, slack), "witness: P - J'PJ is not positive definite on the ball")
+        ones = [F(1)] * n
+        slope = abs(diagonal(ones) - C + C * self.middle).times(ones)
+        unsure = abs(C).times(self.error.times(ones))
+        enclosed = all(g + r * (s + e) < r for g, s, e in zip(abs(C).times(residual), slope, unsure))
+        need(enclosed, "ball: does not enclose a fixed point")
+        self.x, self.r = x, r
 
 
 def check_refuted(document: Any, net: Network, theorem: str) -> str:
@@ -602,17 +411,25 @@ def check_refuted(document: Any, net: Network, theorem: str) -> str:
     elif kind != "any":
         need(u in vectors, "witness.input: not an input of the claim")
     drive = u if kind == "any" else net.constant_drive(u)
-    if theorem == "unstable-fixed-point":
-        check_unstable(net, Ball(net, parts[0], drive, "witness.ball"), *parts[1:])
-        return "an unstable fixed point"
-    need(isinstance(parts[0], list) and len(parts[0]) == 2, "witness.balls: must be two")
-    one, two = (Ball(net, part, drive, "witness.balls") for part in parts[0])
-    apart = any(abs(p - q) > one.r + two.r for p, q in zip(one.x, two.x))
-    need(apart, "witness.balls: must be disjoint")
-    return "two fixed points"
+    if theorem == "two-fixed-points":
+        need(isinstance(parts[0], list) and len(parts[0]) == 2, "witness.balls: must be two")
+        one, two = (Ball(net, part, drive) for part in parts[0])
+        apart = any(abs(p - q) > one.r + two.r for p, q in zip(one.x, two.x))
+        need(apart, "witness.balls: must be disjoint")
+        return "two fixed points at one constant input"
+    ball, v = Ball(net, parts[0], drive), vector(parts[3], "witness.v", net.n)
+    P, R = (Matrix.of(array(x, "witness.P or R", net.n, net.n)) for x in parts[1:3])
+    need(P.rows == P.T.rows, "witness.P: must be symmetric")
+    need(sum((x * y for x, y in zip(v, P.times(v))), F(0)) < 0, "witness.v: v'Pv must be negative")
+    J = diagonal([1 - x for x in net.a]) + ball.middle.scaled_rows(net.a)
+    E, PJ = ball.error.scaled_rows(net.a), P * J
+    # (J + D)'P(J + D) with |D| <= E differs from J'PJ by at most |PJ|'E + E'|PJ| + E'|P|E.
+    Eq = E.times(q := abs(R).T.times([F(1)] * net.n))
+    three = zip(abs(PJ).T.times(Eq), E.T.times(abs(PJ).times(q)), E.T.times(abs(P).times(Eq)))
+    slack = abs(R).times([x + y + z for x, y, z in three])
+    need(positive_definite(P - J.T * PJ, R, slack), "witness: P - J'PJ is not positive definite on the ball")
+    return "an unstable fixed point at a constant input"
 
-
-# -- the whole document ----------------------------------------------------------------------------------------
 
 THEOREMS = {
     "spectral-norm": ("proved", "H. Jaeger, GMD Report 148 (2001), Proposition 3"),
@@ -632,14 +449,11 @@ def parse(text: str) -> Any:
         return dict(pairs)
 
     def integer(digits: str) -> int:
-        need(len(digits) < 20, "an integer is too long")
+        need(len(digits) < 20 and digits[-1].isdigit(), "a number is too long, or is none")
         return int(digits)
 
-    def constant(name: str) -> None:
-        raise Invalid(f"{name} is not a JSON number")
-
     try:
-        return json.loads(text, object_pairs_hook=members, parse_int=integer, parse_constant=constant)
+        return json.loads(text, object_pairs_hook=members, parse_int=integer, parse_constant=integer)
     except RecursionError:
         raise Invalid("nested too deeply") from None
 
@@ -657,24 +471,17 @@ def check(document: Any) -> str:
     need(isinstance(document["notes"], dict), "notes: must be an object")
     net = Network(document["network"])
     what = (check_proved if verdict == "proved" else check_refuted)(document, net, str(theorem))
-    inputs = document["claim"]["inputs"]["kind"]
-    if verdict == "proved":
-        return f"proved: contraction by {float.fromhex(document['claim']['rate']):.6g} per step, {what}, inputs: {inputs}"
-    return f"refuted: {what} at a constant input, inputs: {inputs}"
+    rate = f" by {float.fromhex(document['claim']['rate']):.6g} per step" if verdict == "proved" else ""
+    return f"{verdict}: {what}{rate}; inputs: {document['claim']['inputs']['kind']}"
 
 
 def main(arguments: list[str]) -> int:
-    if len(arguments) != 1:
-        print("usage: python check.py certificate.json", file=sys.stderr)
-        return 2
     try:
-        with open(arguments[0], "rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
-        need(len(data) <= MAX_BYTES, f"larger than {MAX_BYTES} bytes")
-        document = parse(data.decode())
+        (path,) = map(Path, arguments)
+        need(path.stat().st_size <= MAX_BYTES, f"larger than {MAX_BYTES} bytes")
+        document = parse(path.read_text(encoding="utf-8"))
         if not isinstance(document, dict) or document.get("format") != "esntools-certificate":
-            print(f"{arguments[0]}: not an esntools certificate", file=sys.stderr)
-            return 2
+            raise ValueError("this file is not an esntools certificate")
         print(f"valid: {check(document)}")
         return 0
     except Invalid as reason:
@@ -684,7 +491,7 @@ def main(arguments: list[str]) -> int:
         print(f"could not decide: {reason}")
         return 3
     except (OSError, ValueError) as error:
-        print(f"{arguments[0]}: cannot be read as a certificate: {error}", file=sys.stderr)
+        print(f"usage: python check.py certificate.json: {error}", file=sys.stderr)
         return 2
 
 

@@ -120,7 +120,7 @@ def network_section(network: EchoStateNetwork) -> Document:
 
 
 def claim_section(inputs: InputClass) -> Document:
-    """Return the input class of a claim. A recorded series is claimed through the smallest box that holds it."""
+    """Return the input class of a claim; a recorded series is claimed through its smallest box."""
     match inputs:
         case AnyInput():
             return {"kind": "any"}

@@ -183,7 +183,7 @@ def _equilibria(
             x = map_.newton(start)
         if x is None or any(float(np.abs(x - p.x).max()) < 1e-6 for p in found):
             continue
-        found.append(Equilibrium(x, np.linalg.eigvals(map_.jacobian(x))))
+        found.append(Equilibrium(x, np.linalg.eigvals(map_.jacobian(x)).astype(complex)))
     return tuple(found)
 
 
