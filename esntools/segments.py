@@ -11,7 +11,7 @@ import numpy as np
 from esntools._typing import BoolArray, FloatArray
 from esntools.errors import EsntoolsWarning, InvalidInputError
 
-__all__ = ["Pieces", "Scale", "mean_period", "pieces_of"]
+__all__ = ["Pieces", "Scale", "mean_period", "pieces_of", "typical_length"]
 
 
 @final
@@ -102,6 +102,21 @@ def _series_list(value: Any, place: str) -> list[FloatArray]:
 def _runs(good: BoolArray) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in zip(edges[::2], edges[1::2])]
+
+
+def typical_length(y: Any, u: Any = None) -> int:
+    """Return the length of the unbroken stretch in which the median row lies (0 when there is none)."""
+    lengths: list[int] = []
+    ys = _series_list(y, "y")
+    us = [None] * len(ys) if u is None else _series_list(u, "u")
+    for part, other in zip(ys, us):
+        good: BoolArray = np.asarray(~np.isnan(part).any(axis=1))
+        if other is not None and len(other) == len(part):
+            good &= ~np.isnan(other).any(axis=1)
+        lengths += [stop - start for start, stop in _runs(good)]
+    lengths.sort()
+    total = np.cumsum(lengths)
+    return lengths[int(np.searchsorted(total, 0.5 * total[-1]))] if lengths else 0
 
 
 def pieces_of(y: Any, u: Any = None, *, least: int, least_reason: str) -> Pieces:

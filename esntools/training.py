@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Final, Never, final
+from typing import Final, Never, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,7 @@ from esntools.fitted import Fit, RidgeTrial
 from esntools.network import EchoStateNetwork, Readout
 from esntools.ridge import RidgeSolution, decompose
 from esntools.search import window_errors
-from esntools.segments import Pieces, Scale, mean_period, pieces_of
+from esntools.segments import Pieces, Scale, mean_period, pieces_of, typical_length
 from esntools.selection import Driven, Selected, Workspace, select
 from esntools.simulation import drive, final_state, forecast
 
@@ -105,7 +105,7 @@ def fit(
     squares : bool, optional
         Whether the readout sees x*x too; by default for forecast and observe, not for map.
     washout : int, optional
-        Steps dropped at the start of every stretch; by default a tenth of the series, 10 to 500.
+        Steps dropped at the start of every stretch; by default a tenth of the typical stretch, 10 to 500.
     holdout : int, optional
         Steps held out at the end of the longest stretch; by default a fifth, at most 4000.
     dt, lyapunov_exponent : float, optional
@@ -190,9 +190,8 @@ def fit(
         raise InvalidInputError("u", "None", f"the task {task!r} maps an input to y", "give u")
     rng = np.random.default_rng(rng)
 
-    longest = _longest_series(y)
     if washout is None:
-        washout = int(np.clip(longest // 10, 10, 500))
+        washout = int(np.clip(typical_length(y, u) // 10, 10, 500))
     pieces = pieces_of(y, u, least=washout + 10, least_reason="washout + 10")
     problem = _Problem.of(
         task, pieces, washout, holdout, bool(task != "map") if squares is None else bool(squares),
@@ -217,15 +216,6 @@ def fit(
 
 
 _OPTIONS: Final = tuple(name for name in fit.__kwdefaults__ or {})
-
-
-def _longest_series(y: Any) -> int:
-    if isinstance(y, list | tuple) and len(y) and isinstance(y[0], np.ndarray) and y[0].ndim:
-        return max(len(part) for part in y)
-    try:
-        return len(y)
-    except TypeError:
-        raise InvalidInputError("y", type(y).__name__, "must be an array of real numbers") from None
 
 
 @final

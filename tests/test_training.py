@@ -182,6 +182,23 @@ def test_gaps_split_and_are_reported() -> None:
     assert found.one_step_nrmse < 0.05
 
 
+def test_many_gaps_shorten_the_default_washout() -> None:
+    y = lorenz_series(3000).copy()
+    y[::150] = np.nan
+    with pytest.warns(EsntoolsWarning, match="20 of 3000 rows"):
+        found = fit(y, n_units=40, rng=0, **LORENZ)
+    assert found.washout == 14
+    assert found.one_step_nrmse < 0.1
+
+
+@pytest.mark.parametrize("n", [20, 23, 40])
+def test_the_shortest_series_that_is_accepted(n: int) -> None:
+    found = fit(np.sin(0.7 * np.arange(n)), n_units=5, n_candidates=4, rng=0)
+    assert found.washout == 10
+    assert np.isfinite(found.forecast(3).outputs).all()
+    assert np.isfinite([found.one_step_nrmse, found.holdout_nrmse]).all()
+
+
 def test_several_series_of_any_length() -> None:
     parts = [lorenz63().trajectory(n, rng=n)[:, 0] for n in (500, 900, 700)]
     found = fit(parts, n_units=60, washout=60, rng=0, **LORENZ)
@@ -213,7 +230,7 @@ def test_a_piece_boundary_is_never_crossed() -> None:
         (np.r_[np.arange(300.0), np.inf], r"y\[300, 0\]: inf; .*finite or NaN"),
         (np.arange(19.0), r"washout \+ 10"),
         (["a", "b"], "real numbers"),
-        (3.0, "array of real numbers"),
+        (3.0, r"shape \(\)"),
         (np.zeros((3, 3, 3)), r"shape \(3, 3, 3\)"),
         ([np.arange(50.0), np.zeros((50, 2))], r"y\[1\]: 2 columns"),
     ],
