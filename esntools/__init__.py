@@ -11,15 +11,28 @@ next to nothing.
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from esntools.activations import Activation as Activation
+    from esntools.certificates import Certified as Certified
+    from esntools.certificates import Inconclusive as Inconclusive
+    from esntools.certificates import Refuted as Refuted
+    from esntools.certificates import certify_esp as certify_esp
+    from esntools.certificates import check_certificate as check_certificate
     from esntools.errors import EsntoolsError as EsntoolsError
     from esntools.errors import EsntoolsWarning as EsntoolsWarning
     from esntools.errors import FileFormatError as FileFormatError
     from esntools.errors import InvalidInputError as InvalidInputError
     from esntools.errors import UnsupportedError as UnsupportedError
+    from esntools.excitable import excitable_network as excitable_network
+    from esntools.excitable import read_graph as read_graph
+    from esntools.excitable import visit_graph as visit_graph
+    from esntools.excitable import write_graph as write_graph
+    from esntools.fixed_points import FixedPoint as FixedPoint
+    from esntools.fixed_points import FixedPoints as FixedPoints
+    from esntools.fixed_points import find_fixed_points as find_fixed_points
     from esntools.inputs import AnyInput as AnyInput
     from esntools.inputs import Constant as Constant
     from esntools.inputs import InputAlphabet as InputAlphabet
@@ -29,14 +42,25 @@ if TYPE_CHECKING:
     from esntools.interop import from_reservoirpy as from_reservoirpy
     from esntools.interop import reservoir_weights as reservoir_weights
     from esntools.interop import to_reservoirpy as to_reservoirpy
+    from esntools.lyapunov import LyapunovSpectrum as LyapunovSpectrum
+    from esntools.lyapunov import conditional_lyapunov_spectrum as conditional_lyapunov_spectrum
+    from esntools.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from esntools.network import EchoStateNetwork as EchoStateNetwork
     from esntools.readout import Readout as Readout
+    from esntools.report import write_report as write_report
     from esntools.series import Series as Series
     from esntools.series import read_series as read_series
     from esntools.simulation import Forecast as Forecast
     from esntools.simulation import Trajectory as Trajectory
     from esntools.simulation import drive as drive
     from esntools.simulation import forecast as forecast
+    from esntools.study import Study as Study
+    from esntools.study import run_study as run_study
+    from esntools.symbolic import derive as derive
+    from esntools.tasks import flip_flop as flip_flop
+    from esntools.training import Fit as Fit
+    from esntools.training import fit as fit
+    from esntools.training import valid_prediction_time as valid_prediction_time
     from esntools.zoo import ZooModel as ZooModel
     from esntools.zoo import load as load_model  # noqa: F401
     from esntools.zoo import zoo_names as zoo_names
@@ -46,6 +70,7 @@ if TYPE_CHECKING:
 # The same names for Python itself: module, name in it, and the public name where that differs.
 _HOMES = {
     "activations": ["Activation"],
+    "certificates": ["Certified", "Inconclusive", "Refuted", "certify_esp", "check_certificate"],
     "errors": [
         "EsntoolsError",
         "EsntoolsWarning",
@@ -53,12 +78,20 @@ _HOMES = {
         "InvalidInputError",
         "UnsupportedError",
     ],
+    "excitable": ["excitable_network", "read_graph", "visit_graph", "write_graph"],
+    "fixed_points": ["FixedPoint", "FixedPoints", "find_fixed_points"],
     "inputs": ["AnyInput", "Constant", "InputAlphabet", "InputBox", "InputSignal", "Zero"],
     "interop": ["from_reservoirpy", "reservoir_weights", "to_reservoirpy"],
+    "lyapunov": ["LyapunovSpectrum", "conditional_lyapunov_spectrum", "lyapunov_spectrum"],
     "network": ["EchoStateNetwork"],
     "readout": ["Readout"],
+    "report": ["write_report"],
     "series": ["Series", "read_series"],
     "simulation": ["Forecast", "Trajectory", "drive", "forecast"],
+    "study": ["Study", "run_study"],
+    "symbolic": ["derive"],
+    "tasks": ["flip_flop"],
+    "training": ["Fit", "fit", "valid_prediction_time"],
     "zoo": ["ZooModel", "load as load_model", "zoo_names"],
 }
 
@@ -82,7 +115,7 @@ def __getattr__(name: str) -> Any:
     elif name in _LAZY:
         module, inside = _LAZY[name]
         value = getattr(import_module(f"esntools.{module}"), inside)
-    elif name in _HOMES or name in ("plotting", "report", "study", "tasks", "systems", "certificates"):
+    elif not name.startswith("_") and find_spec(f"esntools.{name}") is not None:
         return import_module(f"esntools.{name}")
     else:
         from esntools.errors import nearest_name
