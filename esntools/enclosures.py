@@ -145,7 +145,7 @@ class _Search:
     def supremum(self, sign: int) -> tuple[float, float]:
         """Return (bound, excess) of the supremum of sign * derivative."""
         count = itertools.count()
-        heap: list[tuple[float, bool, int, float, float]] = []
+        heap: list[tuple[float, bool, float, int, float, float]] = []
         best = -_INF
 
         def push(lo: float, hi: float) -> None:
@@ -153,8 +153,10 @@ class _Search:
             bound, points = self.upper(lo, hi, sign)
             for x in points:
                 best = max(best, self.signed(x, sign).lo)
-            # Half-lines first: a bound that holds from every start on settles the search.
-            heapq.heappush(heap, (-bound, math.isfinite(hi - lo), next(count), lo, hi))
+            # Of equal bounds, half-lines first: one that holds from every start on settles the search. Then the
+            # boxes near zero: one peak of a periodic slope is enough.
+            finite, near = math.isfinite(hi - lo), min(abs(lo), abs(hi))
+            heapq.heappush(heap, (-bound, finite, near, next(count), lo, hi))
 
         if self.low == self.high:
             push(self.low, self.high)
@@ -164,7 +166,7 @@ class _Search:
         settled = -_INF
         used, spare = 0, _SPARE
         while heap:
-            bound, lo, hi = -heap[0][0], heap[0][3], heap[0][4]
+            bound, lo, hi = -heap[0][0], heap[0][4], heap[0][5]
             close = bound <= best + self.tolerance * max(1.0, abs(best))
             # Whether a bound is <= 0 or just above it decides monotonicity: spend extra work there.
             # Past a settled half-line only the excess can still improve.
@@ -191,7 +193,7 @@ class _Search:
             push(middle, hi)
         bound = max(settled, -heap[0][0] if heap else -_INF)
         if math.isinf(bound):
-            raise _Unbounded(Interval(heap[0][3], heap[0][4]), False)
+            raise _Unbounded(Interval(heap[0][4], heap[0][5]), False)
         return bound, bound - best
 
 

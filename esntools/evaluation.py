@@ -264,6 +264,29 @@ def _check(text: str, functions: tuple[_ArrayFunction, _ArrayFunction]) -> None:
                 )  # fmt: skip
 
 
+def _is_clip(e: Any) -> bool:
+    """Whether e is Max(-c, Min(c, g)) or Min(c, Max(-c, g)) for a number c > 0."""
+    import sympy
+
+    if not isinstance(e, sympy.Max | sympy.Min) or len(e.args) != 2 or not e.args[0].is_number:
+        return False
+    outer, inner = e.args
+    other = sympy.Min if isinstance(e, sympy.Max) else sympy.Max
+    return isinstance(inner, other) and len(inner.args) == 2 and inner.args[0] == -outer
+
+
+def _clip(e: Any) -> Any:
+    """Write a symmetric clip as a function that SymPy knows to be odd."""
+    import sympy
+
+    class clip(sympy.Function):  # type: ignore[misc]
+        @classmethod
+        def eval(cls, c: Any, g: Any) -> Any:
+            return -cls(c, -g) if g.could_extract_minus_sign() else None
+
+    return clip(abs(e.args[0]), e.args[1].args[1])
+
+
 def is_odd(text: str) -> bool:
     """Whether phi(-x) = -phi(x) is proved symbolically.
 
@@ -274,9 +297,11 @@ def is_odd(text: str) -> bool:
 
     expression = parse_expression(text)
     x = sympy.Symbol("x", real=True)
+    expression = expression.replace(_is_clip, _clip)
     total = expression.subs(x, -x) + expression
     # Two numbers settle most cases before any simplification is tried.
+    plain = parse_expression(text)
     for probe in (sympy.Rational(3, 7), sympy.Rational(13, 5)):
-        if abs(float(total.subs(x, probe).evalf(20))) > 1e-12:
+        if abs(float((plain.subs(x, -probe) + plain.subs(x, probe)).evalf(20))) > 1e-12:
             return False
     return bool(sympy.simplify(total) == 0)

@@ -133,7 +133,7 @@ class _Builder:
     def build_binop(self, node: ast.BinOp) -> Any:
         if isinstance(node.op, ast.BitAnd | ast.BitOr):
             sides = [self.build(node.left), self.build(node.right)]
-            if not all(isinstance(side, self.sympy.logic.boolalg.Boolean) for side in sides):
+            if not all(self.is_condition(side) for side in sides):
                 raise self.syntax(node)
             return (self.sympy.And if isinstance(node.op, ast.BitAnd) else self.sympy.Or)(*sides)
         left, right = self.number(node.left), self.number(node.right)
@@ -162,7 +162,14 @@ class _Builder:
     def build_tuple(self, node: ast.Tuple) -> Any:
         if len(node.elts) != 2:
             raise self.syntax(node)
-        return self.number(node.elts[0]), self.build(node.elts[1])
+        value, condition = self.number(node.elts[0]), self.build(node.elts[1])
+        if not self.is_condition(condition):
+            raise self.syntax(node)
+        return value, condition
+
+    def is_condition(self, value: Any) -> bool:
+        # A SymPy symbol is a Boolean too.
+        return isinstance(value, self.sympy.logic.boolalg.Boolean) and not value.is_Symbol
 
     def build_call(self, node: ast.Call) -> Any:
         if not isinstance(node.func, ast.Name) or node.keywords:

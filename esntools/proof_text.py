@@ -193,12 +193,11 @@ def plain_text(d: Derivation) -> str:
         f"   G(u, x) - G(u, y) = J (x - y),  J = {words.difference},",
         *_wrapped(
             "with D diagonal and its entries in the slope range"
-            + (", V taken at the midpoint of x and y" if words.squares else "") + ". If |J x| <= c |x| for one norm, "
-            "one c < 1 and all such D, two trajectories under the same input approach each other like c^k, "
-            "whatever "
-            "the input; hence at most one bounded state sequence fits an input that is infinite to the "
-            "left: the "
-            "echo state property.", "   ",
+            + (", V taken at the midpoint of x and y" if words.squares else "")
+            + ". If |J x| <= c |x| for one norm, one c < 1 and all such D, two trajectories under the same "
+            "input "
+            "approach each other like c^k, whatever the input; hence at most one bounded state sequence fits "
+            "an input that is infinite to the left: the echo state property.", "   ",
         ),
         "", "5. Bounds",
     ]  # fmt: skip
@@ -284,7 +283,8 @@ def _definition(bound: SymbolicBound, words: _Words) -> str:
     if bound.name == "Perron":
         return r"w > 0, \quad |V|\, w \leq \rho\, w, \quad \Vert x \Vert = \max_i |x_i| / w_i"
     if bound.name == "diagonal":
-        return r"\delta = \Vert S V S^{-1} \Vert_2, \quad L \delta < 1 \Longleftrightarrow S^2 - L^2 V^T S^2 V \succ 0"
+        schur = r"L \delta < 1 \Longleftrightarrow S^2 - L^2 V^T S^2 V \succ 0"
+        return r"\delta = \Vert S V S^{-1} \Vert_2, \quad " + schur
     return (
         r"M_{ij} = a_i L |v_{ij}|, \quad M_{ii} = \max_{d} |1 - a_i + a_i d\, v_{ii}|, \quad "
         r"\Vert x \Vert = \max_i |x_i| / w_i"

@@ -369,8 +369,8 @@ def derive(network: EchoStateNetwork, inputs: InputClass | None = None) -> Deriv
     References
     ----------
     I. B. Yildiz, H. Jaeger, S. J. Kiebel, "Re-visiting the echo state property", Neural Networks 35 (2012) 1,
-    doi:10.1016/j.neunet.2012.07.005, Theorem 4.1, Corollary 4.3. M. Buehner, P. Young, "A tighter bound for the
-    echo state property", IEEE Trans. Neural Networks 17 (2006) 820, doi:10.1109/TNN.2006.872357.
+    doi:10.1016/j.neunet.2012.07.005, Theorem 4.1, Corollary 4.3. M. Buehner, P. Young, "A tighter bound for
+    the echo state property", IEEE Trans. Neural Networks 17 (2006) 820, doi:10.1109/TNN.2006.872357.
     """
     G, x = _map(network)
     C, Q = _effective(network)
