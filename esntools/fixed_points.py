@@ -29,7 +29,6 @@ _LEADING: Final = 16
 # closer than this to 1 their side is not decided by the numbers.
 _UNDECIDED: Final = 1e-5
 
-# In a large chaotic network most seeds lead nowhere, and Newton takes its time to say so.
 _HARD_ROWS: Final = 64
 
 
@@ -213,10 +212,13 @@ class _Search:
             reached.append(X)
             residual.append(r)
             slow = np.flatnonzero((r > 1e-9) & np.isfinite(r))
-            if self.network.n_units > DENSE_LIMIT and len(slow) > _HARD_ROWS:
-                slow = self.rng.choice(slow, _HARD_ROWS, replace=False)
-            # Anderson is drawn to where it stalled: Newton from its end states and from the seeds themselves.
-            for Y in (X[slow], seeds[i + slow][: len(slow) // (2 if len(slow) == _HARD_ROWS else 1)]):
+            again = np.arange(len(X))
+            if self.network.n_units > DENSE_LIMIT:
+                # Most seeds of a large chaotic network lead nowhere, and Newton takes its time to say so.
+                slow = self.rng.permutation(slow)[:_HARD_ROWS]
+                again = slow[: _HARD_ROWS // 2]
+            # Anderson is drawn to attractors, Newton is not: from where Anderson stalled, and from the seeds.
+            for Y in (X[slow], seeds[i + again]):
                 if len(Y):
                     Y, s = newton(self.equation, Y, self.rng, tol=1e-9)
                     reached.append(Y)
@@ -353,6 +355,8 @@ def find_fixed_points(
     progress(label, 0.0)
     seeds = first_seeds(network, starts, n_starts, search.rng)
     n_tried = n_idle = 0
+    # Missing points of opposite index pass the audit: some rounds must find nothing before it is believed.
+    n_enough = 2 if network.n_units <= DENSE_LIMIT else 1
     for round_ in range(1, max_rounds + 1):
         if round_ > 1:
             seeds = more_seeds(search.states(), n_starts, round_, search.rng)
@@ -360,9 +364,8 @@ def find_fixed_points(
         new = search.run(seeds)
         verdict, reason, total = search.audit()
         progress(label, round_ / max_rounds)
-        # One midpoint round always: missing points of opposite index pass the audit.
         n_idle = 0 if new else n_idle + 1
-        if round_ > 1 and n_idle and (verdict != "failed" or n_idle == 2):
+        if n_idle == 2 or (n_idle >= n_enough and verdict != "failed"):
             break
     progress(label, 1.0)
 

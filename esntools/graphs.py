@@ -67,6 +67,10 @@ def _from_json(value: Any) -> Any:
     return value
 
 
+def _json_text(value: Any) -> str:
+    return _MARK + json.dumps(_to_json(value), allow_nan=False)
+
+
 def _pack(value: Any) -> int | float | str:
     """Return a value that every format can hold."""
     if isinstance(value, str) and not value.startswith(_MARK) and value.isprintable():
@@ -76,7 +80,21 @@ def _pack(value: Any) -> int | float | str:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
-    return _MARK + json.dumps(_to_json(value), allow_nan=False)
+    return _json_text(value)
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[dict[str, int | float | str]]:
+    """Pack the attributes of all nodes or all edges; in XML a name has one type in the whole file."""
+    packed = [{k: _pack(v) for k, v in row.items()} for row in rows]
+    types: dict[str, set[type]] = {}
+    for row in packed:
+        for k, v in row.items():
+            types.setdefault(k, set()).add(type(v))
+    for row, new in zip(rows, packed):
+        for k, v in new.items():
+            if len(types[k]) > 1 and not isinstance(v, str):
+                new[k] = _json_text(row[k])
+    return packed
 
 
 def _unpack(value: Any) -> Any:
@@ -88,10 +106,11 @@ def _unpack(value: Any) -> Any:
 def _packed(graph: nx.DiGraph) -> nx.DiGraph:
     """Return a copy of text nodes and packed attributes, and of nothing that a writer would add or drop."""
     copy = nx.DiGraph()
-    for node, attributes in graph.nodes(data=True):
-        copy.add_node(str(node), **{k: _pack(v) for k, v in attributes.items()})
-    for i, j, attributes in graph.edges(data=True):
-        copy.add_edge(str(i), str(j), **{k: _pack(v) for k, v in attributes.items()})
+    nodes, edges = list(graph.nodes(data=True)), list(graph.edges(data=True))
+    for (node, _), attributes in zip(nodes, _columns([d for _, d in nodes])):
+        copy.add_node(str(node), **attributes)
+    for (i, j, _), attributes in zip(edges, _columns([d for *_, d in edges])):
+        copy.add_edge(str(i), str(j), **attributes)
     return copy
 
 

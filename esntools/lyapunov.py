@@ -25,8 +25,8 @@ __all__ = [
 _BATCHES: Final = 20
 
 # Between two reorthonormalisations the columns may come to differ in length by this factor (as a logarithm):
-# the smaller loses that many digits to the larger, and Householder QR keeps the rest.
-_SPREAD: Final = math.log(1e6)
+# the smaller loses that many digits to the larger. It is an average: single stretches spread further.
+_SPREAD: Final = math.log(1e3)
 _LONGEST: Final = 50
 
 
@@ -146,6 +146,10 @@ class _Tangent:
     def step(self, drive: FloatArray) -> FloatArray:
         """Advance by one step with W_in u + b = drive; return the slopes a phi'(z)."""
         network, XQ = self.network, self.XQ
+        with np.errstate(over="ignore", invalid="ignore"):
+            return self._advance(drive, network, XQ)
+
+    def _advance(self, drive: FloatArray, network: EchoStateNetwork, XQ: FloatArray) -> FloatArray:
         Z = self.W @ XQ
         if self.readout is not None and network.W_fb is not None:
             Y = self.readout.W_out @ XQ

@@ -35,7 +35,8 @@ def visit_graph(
     fixed_points : FixedPoints
         Of the (closed-loop) network.
     trajectory : array_like, shape (n_steps, n_units) or (n_steps, n_outputs)
-        States, or outputs; when both have the same width, states.
+        States, or outputs; when both have the same width, states
+        (outputs with delays).
     network : EchoStateNetwork
     delays, delay : int
         Length of a delay vector and steps between its entries; for outputs only. Default 1, 1.
@@ -88,9 +89,10 @@ def visit_graph(
         )
     if fraction is not None and not 0.0 < fraction <= 1.0:
         raise InvalidInputError("fraction", str(fraction), "must lie in (0, 1]", "None for Voronoi cells")
-    if states.shape[1] == network.n_units:
-        if delays != 1:
-            raise InvalidInputError("delays", str(delays), "delays are for outputs, not for states")
+    as_outputs = states.shape[1] == network.n_outputs
+    if delays > 1 and not as_outputs:
+        raise InvalidInputError("delays", str(delays), "delays are for outputs, not for states")
+    if states.shape[1] == network.n_units and delays == 1:
         centres = np.array([p.x for p in points])
     else:
         centres = np.tile(network.output(np.array([p.x for p in points])), (1, delays))
