@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from esntools.certificates import Certified, Inconclusive, Refuted
     from esntools.fixed_points import EquilibriumMatch, FixedPoints
     from esntools.lyapunov import LyapunovSpectrum
+    from esntools.symbolic import Derivation
     from esntools.training import Fit
 
 __all__ = ["Study", "TaskRun", "Verdict", "study_document"]
@@ -104,6 +105,8 @@ class Study:
     targets : ndarray, shape (n_targets, n_outputs), optional
         The outputs that a task asks the network to hold.
     verdicts : tuple of Verdict
+    derivation : Derivation, optional
+        The Jacobian and the norm bounds of `network`, symbolically.
     fixed_points : mapping of str to FixedPoints
         By condition: ``"closed loop"``, ``"zero input"``, ``"input A"``, ...
     matches : tuple of EquilibriumMatch
@@ -139,6 +142,7 @@ class Study:
     task_run: TaskRun | None = None
     targets: FloatArray | None = None
     verdicts: tuple[Verdict, ...] = ()
+    derivation: Derivation | None = None
     fixed_points: dict[str, FixedPoints] = field(default_factory=dict)
     matches: tuple[EquilibriumMatch, ...] = ()
     lyapunov: LyapunovSpectrum | None = None

@@ -12,13 +12,12 @@ from typing import Any, Final
 import jinja2
 
 from esntools import files
-from esntools.errors import EsntoolsError, InvalidInputError
+from esntools.errors import InvalidInputError
 from esntools.excitable import write_graph
 from esntools.findings import Study, Verdict, study_document
+from esntools.report_equations import report_equations
 from esntools.report_figures import ReportFigure, report_figures
 from esntools.report_tables import audit_text, bounds_table, report_tables
-from esntools.sentences import number
-from esntools.symbolic import derive
 
 __all__ = ["write_report"]
 
@@ -77,26 +76,6 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _equations(study: Study) -> dict[str, str]:
-    network = study.network
-    readout, phi = network.readout, network.activation
-    leak = network.uniform_leak_rate
-    slope_low, slope_high = phi.slope_bounds
-    facts = {
-        "inputs": network.n_inputs > 0,
-        "outputs": network.n_outputs,
-        "feedback": network.W_fb is not None,
-        "squares": readout is not None and not readout.is_affine,
-        "leaky": leak is None or leak < 1.0,
-        "leak": "one for each unit" if leak is None else number(leak),
-        "activation": phi.expression if phi.name == "custom" else phi.name.replace("_", " "),
-        "slope_low": number(slope_low),
-        "slope_high": number(slope_high),
-    }
-    module = _environment().get_template("maths.html.j2").module
-    return {name: str(getattr(module, name)(facts)) for name in ("map", "jacobian", "steps")}
-
-
 def _environment() -> jinja2.Environment:
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True,
@@ -129,23 +108,15 @@ def _references(study: Study) -> list[str]:
     return lines
 
 
-def _derivation_text(study: Study) -> str:
-    """Return the symbolic derivation for this network, or nothing where it cannot be had."""
-    try:
-        return derive(study.network, study.verdicts[0].inputs if study.verdicts else None).text()
-    except EsntoolsError:
-        return ""
-
-
 def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[str, str]]) -> str:
-    return (
+    page: str = (
         _environment()
         .get_template("report.html.j2")
         .render(
             study=study,
             figures=figures,
-            maths=_equations(study),
-            derivation=_derivation_text(study),
+            maths=report_equations(study.network),
+            derivation="" if study.derivation is None else study.derivation.text(),
             verdicts=[_verdict_part(study, v) for v in study.verdicts],
             tables=report_tables(study, names),
             audit=audit_text(study),
@@ -155,6 +126,7 @@ def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[s
             date=datetime.date.today().isoformat(),
         )
     )
+    return page
 
 
 def _forecast_csv(study: Study) -> str:

@@ -157,7 +157,7 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             "Each bound on the contraction factor against the spectral radius to which W is scaled; the "
             "number in brackets is where it reaches 1. Below that the echo state property is proved; where "
             "an unstable response is known it is refuted (hatched); between them it is open.",
-            lambda: plot_contraction(first.result, first.network),
+            lambda: plot_contraction(first.result, first.network, derivation=study.derivation),
         )  # fmt: skip
     if any(len(points) for points in study.fixed_points.values()):
         yield (

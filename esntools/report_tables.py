@@ -144,8 +144,11 @@ def _climate_table(study: Study) -> Table | None:
             number(climate.spectrum_yardstick, 2),
         ),
     )
-    head = ("Hellinger distance, 0 equal, 1 disjoint", "free run to data", "data's first half to its second")
-    return Table(head, rows, f"Free run of {len(climate.free_run):,} steps against the data.", (1, 2))
+    caption = (
+        f"A free run of {len(climate.free_run):,} steps against the data: Hellinger distances, 0 for equal "
+        "and 1 for disjoint, with the same distance between the two halves of the data as a yardstick."
+    )
+    return Table(("", "network to data", "data's own halves"), rows, caption, (1, 2))
 
 
 def _fit_table(study: Study) -> Table | None:

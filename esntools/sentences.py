@@ -51,7 +51,7 @@ def describe_inputs(inputs: InputClass) -> str:
     """
     match inputs:
         case Zero():
-            return "no input (zero for ever)"
+            return "zero input"
         case Constant():
             return f"the constant input ({', '.join(number(c) for c in inputs.c)})"
         case InputBox():
@@ -118,7 +118,8 @@ def verdict_sentence(verdict: Verdict) -> str:
     """Return the verdict as one sentence that names the inputs and the network's state."""
     who = "The closed loop" if verdict.key == "closed loop" else "The network"
     inputs = describe_inputs(verdict.inputs)
-    where = "" if verdict.key == "closed loop" else f" for {inputs}"
+    at = "at" if isinstance(verdict.inputs, Zero) else "for"
+    where = "" if verdict.key == "closed loop" else f" {at} {inputs}"
     match verdict.result.verdict:
         case "proved":
             rate = getattr(verdict.result, "rate", None)
@@ -137,14 +138,16 @@ def _fixed_point_line(study: Study) -> str:
         found = [m for m in study.matches if m.point is not None]
         if not found:
             return "No fixed point of the closed loop was found near the system's equilibria."
+        extra = len(study.fixed_points.get("the closed loop", ())) - len(found)
+        more = f" ({_plural(extra, 'further one')} without a counterpart)" if extra > 0 else ""
         pairs = _listed(
             [f"{number(float(m.found_output[0]), 4)} (true {number(float(m.true_output[0]), 4)})"
              for m in found if m.found_output is not None]
         )  # fmt: skip
         worst = max(abs(complex(m.found_multipliers[0] - m.true_multipliers[0])) for m in found)
         return (
-            f"Its closed loop has fixed points at {pairs}; their leading multipliers differ from the true "
-            f"exp(λ dt) by at most {number(worst, 2)}."
+            f"Its closed loop has fixed points at {pairs}{more}; their leading multipliers differ from the "
+            f"true exp(λ dt) by at most {number(worst, 2)}."
         )
     if not study.fixed_points:
         return _not_done(study, "fixed points", "Search for fixed points")
@@ -174,6 +177,11 @@ def _graph_line(study: Study) -> str:
         return _not_done(study, "graph", "The graph of transitions")
     thresholds = [d["threshold"] for _, _, d in graph.edges(data=True) if d.get("threshold") is not None]
     at_unit = sum(1 for _, _, d in graph.edges(data=True) if d.get("at_unit"))
+    if not thresholds and graph.graph.get("kind") == "excitable network":
+        return (
+            f"It has {_plural(graph.number_of_nodes(), 'stable state')} at zero input, and no single pulse "
+            f"up to amplitude {number(graph.graph['max_amplitude'])} moves it from one to another."
+        )
     if not thresholds:
         return (
             f"Its graph has {_plural(graph.number_of_nodes(), 'node')} and "

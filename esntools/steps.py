@@ -13,6 +13,7 @@ import scipy.linalg
 
 from esntools import files
 from esntools._typing import Document, FloatArray, Progress, RandomState
+from esntools.certificates import Verdict as CertifiedVerdict
 from esntools.certificates import certify_esp
 from esntools.errors import EsntoolsError, InvalidInputError, nearest_name
 from esntools.findings import Verdict
@@ -37,10 +38,13 @@ __all__ = [
 
 T = TypeVar("T")
 
+#: Seconds after which a verdict begins no new attempt, so that a report comes in time.
+BUDGET: Final = 12.0
+
 #: How much of the progress bar each step takes.
 SHARE: Final = {
-    "fit": 0.4, "forecast": 0.05, "climate": 0.05, "task": 0.05, "verify": 0.15, "fixed points": 0.15,
-    "lyapunov": 0.15, "graph": 0.05,
+    "fit": 0.4, "forecast": 0.05, "climate": 0.05, "task": 0.05, "verify": 0.1, "derivation": 0.05,
+    "fixed points": 0.15, "lyapunov": 0.15, "graph": 0.05,
 }  # fmt: skip
 
 
@@ -103,8 +107,8 @@ def with_options(settings: StudySpec, options: dict[str, Any]) -> tuple[StudySpe
     return replace(settings, fit=replace(settings.fit, **changed)), given
 
 
-def input_class(text: str, data: FloatArray | None, symbols: FloatArray | None) -> InputClass:
-    """Return the inputs that ``verify.inputs`` of study.toml names."""
+def input_class(text: str, data: FloatArray | None, symbols: FloatArray | None, n_inputs: int) -> InputClass:
+    """Return the inputs that ``verify.inputs`` of study.toml names; one interval stands for every input."""
     match text:
         case "zero":
             return Zero()
@@ -122,17 +126,27 @@ def input_class(text: str, data: FloatArray | None, symbols: FloatArray | None) 
             "verify.inputs", repr(text),
             'must be "data", "symbols", "zero", "any", "closed-loop" or a box such as "-1:1"',
         ) from None  # fmt: skip
+    if len(low) == 1:
+        low, high = low * n_inputs, high * n_inputs
     return InputBox(low, high)
 
 
-def ask(steps: Steps, questions: list[tuple[str, EchoStateNetwork, InputClass]]) -> tuple[Verdict, ...]:
+def ask(
+    steps: Steps,
+    questions: list[tuple[str, EchoStateNetwork, InputClass]],
+    candidates: tuple[FloatArray, ...] = (),
+) -> tuple[Verdict, ...]:
+    """Ask for a verdict on each (key, network, inputs); `candidates` are states near fixed points."""
+
+    def answer(network: EchoStateNetwork, inputs: InputClass) -> Callable[[Progress], CertifiedVerdict]:
+        near = candidates if network.n_inputs == 0 else ()
+        return lambda p: certify_esp(network, inputs, candidates=near, budget=BUDGET, progress=p)
+
     verdicts = []
     for key, network, inputs in questions:
         name = "verify" if len(questions) == 1 else f"verify: {key}"
         done = steps.done
-        result = steps.run(
-            name, lambda p, network=network, inputs=inputs: certify_esp(network, inputs, progress=p)
-        )
+        result = steps.run(name, answer(network, inputs))
         steps.done = done + SHARE["verify"] / len(questions)
         if result is not None:
             who = "Does the closed loop" if key == "closed loop" else "Does the network"

@@ -7,6 +7,7 @@ and the others go on. Only errors that say so on purpose are taken as reasons; a
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -34,6 +35,7 @@ from esntools.steps import (
     source_document,
     with_options,
 )
+from esntools.symbolic import derive
 from esntools.tasks import FlipFlop
 from esntools.training import Fit, fit
 from esntools.zoo import ZooModel
@@ -135,7 +137,7 @@ def _study_series(
     values = series.values if series.values.ndim == 2 else series.values[:, None]
     dt = given.get("dt", series.dt)
     zoo = source if isinstance(source, ZooModel) else None
-    published = ()
+    published: tuple[float, ...] = ()
     if zoo is not None and zoo.lyapunov_exponent is not None:
         published = tuple(float(v) for v in np.atleast_1d(zoo.expected["lyapunov_exponents"]["value"]))
     exponent = _exponent(published, given)
@@ -166,15 +168,6 @@ def _study_series(
     climate = steps.run("climate", free_run)
     visited = states[0] if states and len(states[0]) else None
 
-    questions: list[tuple[str, EchoStateNetwork, InputClass]] = []
-    if settings.verify.inputs != "closed-loop":
-        questions.append(
-            ("driven", fitted.network, input_class(settings.verify.inputs, values[:n_train], None))
-        )
-    if settings.verify.closed_loop or not questions:
-        questions.append(("closed loop", closed, Zero()))
-    verdicts = ask(steps, questions)
-
     explain = settings.explain
     starts = None if visited is None else visited[:: max(1, len(visited) // (explain.n_starts // 2))]
     points = steps.run(
@@ -183,6 +176,20 @@ def _study_series(
             closed, starts=starts, n_starts=explain.n_starts, n_eigenvalues=20, rng=seed, progress=p
         ),
     )
+    questions: list[tuple[str, EchoStateNetwork, InputClass]] = []
+    if settings.verify.inputs != "closed-loop":
+        questions.append(
+            (
+                "driven",
+                fitted.network,
+                input_class(settings.verify.inputs, values[:n_train], None, values.shape[1]),
+            )
+        )
+    if settings.verify.closed_loop or not questions:
+        questions.append(("closed loop", closed, Zero()))
+    verdicts = ask(steps, questions, tuple(p.x for p in points or ()))
+    derivation = steps.run("derivation", lambda p: derive(fitted.network))
+
     matches: tuple[EquilibriumMatch, ...] = ()
     true = _true_equilibria(source, dt)
     if points is not None and true is not None and len(points):
@@ -195,10 +202,17 @@ def _study_series(
             n_steps=explain.lyapunov_steps, dt=dt, rng=seed, progress=p,
         ),
     )  # fmt: skip
+
+    def visits(p: Progress) -> networkx.DiGraph:
+        assert points is not None
+        assert visited is not None
+        # Points without a counterpart in the true system only blur the picture, so they are left out of it.
+        known = tuple(m.point for m in matches if m.point is not None)
+        nodes = replace(points, points=known) if len(known) > 1 else points
+        return visit_graph(nodes, visited, network=closed, dt=dt)
+
     graph = steps.run(
-        "graph",
-        lambda p: visit_graph(points, visited, network=closed, dt=dt),
-        needs=None if points is None or visited is None or not len(points) else True,
+        "graph", visits, needs=None if points is None or visited is None or not len(points) else True
     )
     times, windows = forecasts if forecasts is not None else (np.zeros(0), ())
     return Study(
@@ -208,7 +222,7 @@ def _study_series(
         source=source_document(
             source, series=series.name, n_steps=len(values), dt=dt, sha256=content_digest(values)
         ), fit=fitted,
-        vpt_steps=times, windows=windows, climate=climate, verdicts=verdicts,
+        vpt_steps=times, windows=windows, climate=climate, verdicts=verdicts, derivation=derivation,
         fixed_points={} if points is None else {"the closed loop": points}, matches=matches,
         lyapunov=spectrum, published_exponents=published, graph=graph, not_done=steps.not_done,
         timings=steps.timings,
@@ -295,10 +309,11 @@ def _study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -
 
     run = steps.run("task", test)
     questions: list[tuple[str, EchoStateNetwork, InputClass]] = [("zero input", network, Zero())]
-    inputs = input_class(settings.verify.inputs, task.u[:n_train], None)
+    inputs = input_class(settings.verify.inputs, task.u[:n_train], None, network.n_inputs)
     if not isinstance(inputs, Zero):
         questions.append(("driven", network, inputs))
     verdicts = ask(steps, questions)
+    derivation = steps.run("derivation", lambda p: derive(network))
     silent = network.at_input(np.zeros(network.n_inputs))
     starts = drive(network, task.u[: 5 * explain.n_starts : 5]).states
     points = steps.run(
@@ -317,7 +332,7 @@ def _study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -
     return Study(
         name=model.name, title=model.title, summary=model.summary, kind="task", network=network, fit=fitted,
         settings=settings_document(settings, seed, model), task_run=run, targets=task.states,
-        verdicts=verdicts,
+        verdicts=verdicts, derivation=derivation,
         source=source_document(
             model, series=model.title, n_steps=task.n_steps, dt=None, sha256=content_digest(task.u, task.y)
         ),
@@ -336,8 +351,9 @@ def _study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps
     steps.done = SHARE["fit"]
     spec = model.model.network
     names = spec.symbol_names if spec is not None else ()
-    questions = [("driven", network, input_class(settings.verify.inputs, None, symbols))]
+    questions = [("driven", network, input_class(settings.verify.inputs, None, symbols, network.n_inputs))]
     verdicts = ask(steps, questions)
+    derivation = steps.run("derivation", lambda p: derive(network))
     conditions: dict[str, FloatArray] = {"zero input": np.zeros(network.n_inputs)}
     for i, symbol in enumerate(symbols):
         conditions[f"input {names[i] if i < len(names) else i + 1}"] = symbol
@@ -360,7 +376,8 @@ def _study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps
     )  # fmt: skip
     return Study(
         name=model.name, title=model.title, summary=model.summary, kind="network", network=network,
-        settings=settings_document(settings, seed, model), verdicts=verdicts, fixed_points=found, graph=graph,
+        settings=settings_document(settings, seed, model), verdicts=verdicts, derivation=derivation,
+        fixed_points=found, graph=graph,
         source=source_document(model, series=model.title, n_steps=0, dt=None, sha256=content_digest(symbols)),
         paths=() if graph is None else pulse_paths(graph, network),
         not_done=steps.not_done, timings=steps.timings,

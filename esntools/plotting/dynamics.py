@@ -17,6 +17,7 @@ from esntools.plotting.style import BLUE, GREY, INK, RED, TICK, key, new_axes, s
 if TYPE_CHECKING:
     from esntools.certificates import Certified, Inconclusive, Refuted
     from esntools.fixed_points import FixedPoints
+    from esntools.symbolic import Derivation
 
 __all__ = ["plot_contraction", "plot_eigenvalues"]
 
@@ -101,12 +102,17 @@ def plot_eigenvalues(
 
 
 def plot_contraction(
-    verdict: Certified | Refuted | Inconclusive, network: EchoStateNetwork, *, ax: Axes | None = None
+    verdict: Certified | Refuted | Inconclusive,
+    network: EchoStateNetwork,
+    *,
+    derivation: Derivation | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw each bound on the contraction factor against the spectral radius that W is scaled to.
 
-    A bound below 1 proves the echo state property. The ranges of the spectral radius in which it is proved,
-    refuted, or neither are shaded and named; the network's own spectral radius is marked.
+    A bound below 1 proves the echo state property. The ranges of the spectral radius in which some bound
+    proves it (in floating point; a certificate is exact), in which it is refuted, and between them are shaded
+    and named; the network's own spectral radius is marked.
 
     Parameters
     ----------
@@ -114,6 +120,8 @@ def plot_contraction(
         As `certify_esp` returns it.
     network : EchoStateNetwork
         The network that the verdict is about.
+    derivation : Derivation, optional
+        As `derive` returns it for the network; its bounds are drawn with those of the verdict.
     ax : Axes, optional
         New by default.
 
@@ -129,10 +137,19 @@ def plot_contraction(
     ax = new_axes(ax, (4.4, 2.9))
     radius = network.spectral_radius()
     slowest = 1.0 - float(np.min(network.leak_rate))
-    drawn = [b for b in verdict.bounds if b.critical_gain is not None and np.isfinite(b.critical_gain)]
-    proved = verdict.proved_gain
+    gains = {b.name.replace("-", " "): b.critical_gain for b in verdict.bounds if "on the" not in b.name}
+    for bound in () if derivation is None else derivation.bounds:
+        # The same norm may come from both sides; the names begin alike.
+        if not any(name.split()[0].lower() == bound.name.split()[0].lower() for name in gains):
+            gains[bound.name] = bound.critical_gain_value
+    drawn = [(name, g * radius) for name, g in gains.items() if g is not None and np.isfinite(g)]
+    drawn = sorted(drawn, key=lambda item: -item[1])[:5]
     refuted = verdict.refuted_gain
-    marks = [radius, *(b.critical_gain * radius for b in drawn if b.critical_gain * radius < 3.0 * radius)]
+    known = [g / radius for _, g in drawn] + ([] if verdict.proved_gain is None else [verdict.proved_gain])
+    proved = max(known, default=None)
+    if refuted is not None and proved is not None:
+        proved = min(proved, refuted)
+    marks = [radius, *(critical for _, critical in drawn if critical < 3.0 * radius)]
     marks += [g * radius for g in (proved, refuted) if g is not None]
     right = 1.15 * max(marks)
     top = 1.0 + 0.55 * (1.0 - slowest)
@@ -156,14 +173,13 @@ def plot_contraction(
     ax.axhline(1.0, color=INK, lw=0.9)
     lines = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
     colours = (BLUE, RED, INK, "#5f5f5f")
-    for i, bound in enumerate(drawn):
-        critical = bound.critical_gain * radius
+    for i, (name, critical) in enumerate(drawn):
         # Every such bound is affine in the gain, (1 - a) + a L |g W|, and equals 1 at the critical gain.
         slope = (1.0 - slowest) / critical
         end = min(right, (top - slowest) / slope)
         ax.plot(
             [0.0, end], [slowest, slowest + slope * end], color=colours[i % len(colours)],
-            ls=lines[i % len(lines)], lw=1.3, label=f"{bound.name} ({critical:.3g})",
+            ls=lines[i % len(lines)], lw=1.3, label=f"{name} ({critical:.3g})",
         )  # fmt: skip
         if critical < right:
             ax.plot([critical], [1.0], "o", ms=3.5, color=colours[i % len(colours)], zorder=4)
