@@ -163,8 +163,7 @@ def _dense_product(W: Any, i0: int, i1: int, j0: int, j1: int, x: Any, z: Any) -
         z[i + 3] += s3
         i += 4
     while i < i1:
-        s0 = 0.0
-        w0 = W[i, j0:j1]
+        s0, w0 = 0.0, W[i, j0:j1]
         for j in range(len(v)):
             s0 += w0[j] * v[j]
         z[i] += s0
@@ -219,8 +218,7 @@ def _dense_two_products(W: Any, i0: int, i1: int, j0: int, j1: int, x: Any, z: A
         later[i + 7] = t7
         i += 8
     while i < i1:
-        s0, t0 = 0.0, 0.0
-        w0 = W[i, j0:j1]
+        s0, t0, w0 = 0.0, 0.0, W[i, j0:j1]
         for j in range(len(v)):
             s0 += w0[j] * v[j]
             t0 += w0[j] * new[j]
@@ -377,27 +375,30 @@ def _add_scaled(w: float, x: Any, z: Any) -> None:
 _add_scaled = _compiled(_add_scaled)
 
 
-def _sparse_row(data: Any, indices: Any, start: int, stop: int, x: Any, z: Any) -> None:
-    """z += the row's sum of data * x[index], eight entries at a time: z is loaded and stored the less."""
+def _sparse_row(data: Any, indices: Any, start: int, stop: int, x: Any, z: Any, i: int) -> None:
+    """z[i] += the row's sum of data * x[index], eight entries at a time: z is loaded and stored the less."""
+    # Elements x[j, c] and not rows x[j]: numba counts references to a row, which costs a short loop's time.
     p = np.int64(start)
-    n_members = len(z)
+    n_members = z.shape[1]
     while p + 8 <= stop:
         w0, w1, w2, w3 = data[p], data[p + 1], data[p + 2], data[p + 3]
         w4, w5, w6, w7 = data[p + 4], data[p + 5], data[p + 6], data[p + 7]
-        x0, x1, x2, x3 = x[indices[p]], x[indices[p + 1]], x[indices[p + 2]], x[indices[p + 3]]
-        x4, x5, x6, x7 = x[indices[p + 4]], x[indices[p + 5]], x[indices[p + 6]], x[indices[p + 7]]
+        j0, j1, j2, j3 = indices[p], indices[p + 1], indices[p + 2], indices[p + 3]
+        j4, j5, j6, j7 = indices[p + 4], indices[p + 5], indices[p + 6], indices[p + 7]
         for c in range(n_members):
-            s = (w0 * x0[c] + w1 * x1[c]) + (w2 * x2[c] + w3 * x3[c])
-            z[c] += s + ((w4 * x4[c] + w5 * x5[c]) + (w6 * x6[c] + w7 * x7[c]))
+            s = (w0 * x[j0, c] + w1 * x[j1, c]) + (w2 * x[j2, c] + w3 * x[j3, c])
+            z[i, c] += s + ((w4 * x[j4, c] + w5 * x[j5, c]) + (w6 * x[j6, c] + w7 * x[j7, c]))
         p += 8
     while p + 3 <= stop:
         w0, w1, w2 = data[p], data[p + 1], data[p + 2]
-        x0, x1, x2 = x[indices[p]], x[indices[p + 1]], x[indices[p + 2]]
+        j0, j1, j2 = indices[p], indices[p + 1], indices[p + 2]
         for c in range(n_members):
-            z[c] += w0 * x0[c] + w1 * x1[c] + w2 * x2[c]
+            z[i, c] += w0 * x[j0, c] + w1 * x[j1, c] + w2 * x[j2, c]
         p += 3
     while p < stop:
-        _add_scaled(data[p], x[indices[p]], z)
+        w0, j0 = data[p], indices[p]
+        for c in range(n_members):
+            z[i, c] += w0 * x[j0, c]
         p += 1
 
 
@@ -474,7 +475,7 @@ def _run_batch(
                     z[i, c] += shift
             else:
                 z[i, :] = shift
-                _sparse_row(data, indices, indptr[i], indptr[i + 1], x, z[i])
+                _sparse_row(data, indices, indptr[i], indptr[i + 1], x, z, i)
             if not shared:
                 for j in range(W_in.shape[1]):
                     _add_scaled(W_in[i, j], inputs[k, j], z[i])

@@ -18,6 +18,7 @@ from esntools.stepping import (
     Parts,
     advance,
     advance_batch,
+    batch_steps,
     blas,
     block_steps,
     checked_count,
@@ -358,7 +359,7 @@ def _forecast_batch(
     no_states = np.empty((0, 0, 0))
     for first, last, columns, left in member_groups(network, x):
         used = last - first
-        for k0, k1 in spans(n_steps, block_steps(columns.shape[1] * n_outputs)):
+        for k0, k1 in spans(n_steps, batch_steps(columns)):
             recorded = np.full((k1 - k0, n_outputs, columns.shape[1]), np.nan)
             inside = kernels.run_batch(
                 *parts, network.b, network.W_in, np.empty((k1 - k0, 0, 1)), columns, k1 - k0,

@@ -17,8 +17,8 @@ from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
 
 __all__ = [
-    "THREADED_FLOPS", "Parts", "advance", "advance_batch", "blas", "block_steps", "checked_count",
-    "checked_finite", "checked_inputs", "checked_start", "kernel_parts", "member_groups", "single_thread",
+    "THREADED_FLOPS", "Parts", "advance", "advance_batch", "batch_steps", "blas", "block_steps",
+    "checked_count", "checked_finite", "checked_inputs", "checked_start", "kernel_parts", "member_groups", "single_thread",
     "spans",
 ]  # fmt: skip
 
@@ -158,6 +158,11 @@ def block_steps(n_numbers: int) -> int:
     return max(32, min(4096, _BLOCK_SIZE // max(1, n_numbers)))
 
 
+def batch_steps(columns: FloatArray) -> int:
+    """How many steps of a batch to do in one call: a fraction of a second's worth, for progress and Ctrl-C."""
+    return max(16, min(1024, 2**22 // columns.size))
+
+
 def advance(
     network: EchoStateNetwork, parts: Parts | None, u: FloatArray, x: FloatArray, block: FloatArray
 ) -> None:
@@ -197,7 +202,7 @@ def advance_batch(
     shared = u.ndim == 2
     for first, last, columns, left in member_groups(network, x):
         width = 1 if shared else columns.shape[1]
-        for k0, k1 in spans(len(u), block_steps(width * max(1, u.shape[-1]))):
+        for k0, k1 in spans(len(u), batch_steps(columns)):
             inputs = np.zeros((k1 - k0, u.shape[-1], width))
             if shared:
                 inputs[:, :, 0] = u[k0:k1]
