@@ -196,7 +196,8 @@ def make_parser() -> argparse.ArgumentParser:
             command.add_argument("source", metavar="SOURCE", help=source)
         return command
 
-    data = "a data file (CSV, TSV, Parquet, npy, npz), a name in the zoo, or a folder with model.toml"
+    zoo = "a name in the zoo, or a folder with model.toml"
+    data = f"a data file (CSV, TSV, Parquet, npy, npz), {zoo}"
     model = "a model file written by fit"
 
     fit = add("fit", "fit a network to a series and write the model file", data)
@@ -252,7 +253,7 @@ def make_parser() -> argparse.ArgumentParser:
     _seed_option(lyapunov)
     _output_option(lyapunov, "JSON file (default: standard output)")
 
-    ena = add("ena", "extract the excitable network attractor as a graph", f"{data}; or {model}")
+    ena = add("ena", "extract the excitable network attractor as a graph", f"{model}, or {zoo}")
     ena.add_argument(
         "--amplitude", type=_number(above=0), metavar="G", help="amplitude of a unit pulse (default: 1)"
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
+import math
 import sys
+import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -152,8 +153,8 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
         result.save(options.output)
     progress.say(result.sentence)
     for bound in result.bounds:
-        state = "proves it" if bound.proves else "does not decide"
-        progress.say(f"  {bound.name}: {bound.value:.6g}, {state}")
+        value = f"{bound.value:.6g}" if math.isfinite(bound.value) else "no bound"
+        progress.say(f"  {bound.name}: {value}, {'proves it' if bound.proves else 'does not decide'}")
     if options.output is not None and result.verdict != "inconclusive":
         progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
     elif options.output is not None:
@@ -315,9 +316,10 @@ def ena_command(options: Namespace, progress: ProgressLine) -> int:
     if options.output is not None:
         write_graph(graph, options.output)
     else:
-        import networkx
-
-        emit(networkx.node_link_data(graph, edges="edges"), None)
+        # Through a file: what is printed is what `-o graph.json` writes.
+        with tempfile.TemporaryDirectory() as folder:
+            write_graph(graph, Path(folder) / "graph.json")
+            sys.stdout.write((Path(folder) / "graph.json").read_text(encoding="utf-8"))
     progress.say(f"{graph.number_of_nodes()} nodes, {graph.number_of_edges()} edges")
     for i, j, data in graph.edges(data=True):
         if "threshold" in data:
@@ -430,11 +432,8 @@ def models_command(options: Namespace, progress: ProgressLine) -> int:
     rows = []
     for name in names:
         model = zoo.load(name)
-        rows.append(
-            json.dumps(name)
-            + ": "
-            + json.dumps({"kind": model.kind, "title": model.title}, ensure_ascii=False)
-        )
+        about = {"kind": model.kind, "title": model.title}
+        rows.append(f"{to_json(name)}: {to_json(about, indent=None)}")
     # One model a line: JSON that a person can read.
     sys.stdout.write("{\n" + ",\n".join(" " + row for row in rows) + "\n}\n")
     return DONE

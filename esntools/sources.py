@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "check_writable", "emit", "fit_file", "fit_keywords", "fit_zoo", "output_folder", "plain", "read",
-    "read_network", "zoo_model",
+    "read_network", "to_json", "zoo_model",
 ]  # fmt: skip
 
 
@@ -94,8 +94,13 @@ def emit(document: Document, path: str | None) -> None:
     if path is not None:
         write_json(path, document)
     else:
-        json.dump(document, sys.stdout, indent=1, allow_nan=False, ensure_ascii=False)
-        sys.stdout.write("\n")
+        sys.stdout.write(to_json(document) + "\n")
+
+
+def to_json(document: Any, indent: int | None = 1) -> str:
+    """Return JSON that standard output can show: a terminal without an "ö" must not turn it into an error."""
+    ascii_only = "utf" not in (sys.stdout.encoding or "").lower()
+    return json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=ascii_only)
 
 
 def plain(value: Any) -> Any:
@@ -190,12 +195,24 @@ def fit_file(options: Namespace, progress: ProgressLine) -> tuple[Fit, str]:
     from esntools.training import fit
 
     keywords = fit_keywords(options)
-    series = read(options, options.source, options.column)
+    columns, inputs = options.column, options.input
+    if inputs is not None and (columns is None or "*" in [*columns, *inputs]):
+        raise InvalidInputError(
+            "fit --input", "given without --column by name", "with an input the series must be named too",
+            "add --column NAME",
+        )  # fmt: skip
+    if inputs is None and keywords.get("task") in ("observe", "map"):
+        raise InvalidInputError(
+            "fit --task", repr(keywords["task"]), "it maps an input to the series", "name it with --input"
+        )
+    # Series and inputs are read at once, so that a row missing in the file is missing in both.
+    series = read(options, options.source, columns if inputs is None else [*columns, *inputs])
     keywords.setdefault("dt", series.dt)
-    values, u = series.values[: options.n_train], None
-    if getattr(options, "input", None):
-        u = read(options, options.source, options.input).values[: options.n_train]
+    values, u, name = series.values[: options.n_train], None, series.name
+    if inputs is not None:
         keywords.setdefault("task", "observe")
+        values, u = values[:, : len(columns)], values[:, len(columns) :]
+        name = ",".join(columns)
     result = fit(values, u, rng=options.seed or 0, progress=progress, **keywords)
     missing = f", {series.n_missing} of them missing" if series.n_missing else ""
-    return result, f"{options.source}: {len(values)} steps of {series.name}{missing}"
+    return result, f"{options.source}: {len(values)} steps of {name}{missing}"

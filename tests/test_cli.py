@@ -322,6 +322,34 @@ def test_models(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(json.loads(out)) == zoo_names()
 
 
+def test_a_terminal_without_umlauts() -> None:
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+        result = subprocess.run(
+            [sys.executable, "-m", "esntools", "models"], env=environment, capture_output=True, check=True
+        )
+        assert json.loads(result.stdout.decode(encoding))["rossler"]["title"].startswith("Rössler")
+
+
+def test_fit_with_an_input(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """humidity is temperature squared: a memoryless map that a small network observes well."""
+    options = ["--n-units", "40", "--spectral-radius", "0.3", "--leak-rate", "1", "--input-scaling", "0.5",
+               "--bias-scaling", "0.5", "-o", "observer.npz"]  # fmt: skip
+    assert _run("fit", "data.csv", "--column", "humidity", "--input", "temperature", *options) == 0
+    assert "1500 steps of humidity" in capsys.readouterr().err
+    from esntools.training import Fit
+
+    fit = Fit.load("observer.npz")
+    assert (fit.task, fit.network.n_inputs, fit.network.n_outputs) == ("observe", 1, 1)
+    assert fit.holdout_nrmse < 0.02
+    assert _run("fit", "data.csv", "--input", "temperature") == 2
+    assert "add --column NAME" in capsys.readouterr().err
+    assert _run("fit", "data.csv", "--column", "humidity", "--task", "map") == 2
+    assert "name it with --input" in capsys.readouterr().err
+    assert _run("forecast", "observer.npz", "-o", "f.csv") == 2
+    assert "only a forecast feeds its output back" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_ena_and_report_of_the_flip_flop(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert _run("ena", ROOT / "models" / "flipflop-2bit", "-o", "flip.json", "--plot", "flip.svg") == 0
