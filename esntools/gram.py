@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, final
 
@@ -16,14 +15,13 @@ from esntools._typing import FloatArray, Progress, no_progress
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
 from esntools.stepping import (
-    THREADED_FLOPS,
     advance,
+    blas_threads,
     checked_count,
     checked_finite,
     checked_inputs,
     checked_start,
     kernel_parts,
-    single_thread,
     spans,
 )
 
@@ -185,7 +183,7 @@ def accumulate_gram(
     with np.errstate(all="ignore"):
         for u_chunk, y_chunk, block in chunks:
             for k0, k1 in spans(len(u_chunk), _ROWS):
-                with single_thread():
+                with blas_threads():
                     advance(network, parts, u_chunk[k0:k1], x, states[: k1 - k0])
                 if y_chunk is not None:
                     sums.add(states[: k1 - k0], y_chunk[k0:k1], block)
@@ -269,8 +267,7 @@ class _Sums:
         rows -= self.shift
         self._counts[block] += n
         self._totals[block] += rows.sum(axis=0)
-        # One product of this size is large enough for BLAS to share among threads, smaller ones are not.
-        with single_thread() if n * width**2 < THREADED_FLOPS else nullcontext():
+        with blas_threads(float(n * width**2)):
             self._scatters[block] = dsyrk(1.0, rows.T, beta=1.0, c=self._scatters[block], overwrite_c=True)
 
     def blocks(self) -> tuple[GramBlock, ...]:

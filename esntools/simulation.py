@@ -14,12 +14,12 @@ from esntools.errors import InvalidInputError
 from esntools.gram import Gram, accumulate_gram
 from esntools.network import EchoStateNetwork
 from esntools.stepping import (
-    THREADED_FLOPS,
     Parts,
     advance,
     advance_batch,
     batch_steps,
-    blas,
+    batch_threads,
+    blas_threads,
     block_steps,
     checked_count,
     checked_finite,
@@ -27,7 +27,6 @@ from esntools.stepping import (
     checked_start,
     kernel_parts,
     member_groups,
-    single_thread,
     spans,
 )
 
@@ -162,8 +161,7 @@ def _drive(
     parts = kernel_parts(network)
     with np.errstate(all="ignore"):
         if x.ndim == 2:
-            flops = 0.0 if network.is_sparse else 2.0 * network.n_units**2 * len(x)
-            with blas().limit(limits=1 if flops < THREADED_FLOPS else None):
+            with batch_threads(network, len(x)):
                 advance_batch(network, parts, u[:washout], x, None, progress)
                 start = x.copy()
                 advance_batch(network, parts, u[washout:], x, states, progress)
@@ -171,7 +169,7 @@ def _drive(
         longest = block_steps(network.n_units)
         scratch = np.empty((min(longest, len(u)), network.n_units))
         start = x.copy()
-        with single_thread():
+        with blas_threads():
             for k0, k1 in spans(len(u), longest, washout):
                 stored = states is not None and k0 >= washout
                 block = states[k0 - washout : k1 - washout] if stored else scratch[: k1 - k0]  # type: ignore[index]
@@ -261,7 +259,7 @@ def forecast(
     # One row more than is returned: the state after the last output.
     states = np.full((n_steps + 1, *batch.shape), np.nan) if store_states else None
     parts = kernel_parts(network, low, high)
-    with np.errstate(all="ignore"), single_thread():
+    with np.errstate(all="ignore"), batch_threads(network, len(batch)):
         if parts is None:
             left = _forecast_by_steps(network, batch, low, high, outputs, states)
         elif x0.ndim == 1:

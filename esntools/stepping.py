@@ -17,13 +17,14 @@ from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
 
 __all__ = [
-    "THREADED_FLOPS", "Parts", "advance", "advance_batch", "batch_steps", "blas", "block_steps",
-    "checked_count", "checked_finite", "checked_inputs", "checked_start", "kernel_parts", "member_groups", "single_thread",
+    "Parts", "advance", "advance_batch", "batch_steps", "batch_threads", "blas_threads", "block_steps",
+    "checked_count", "checked_finite", "checked_inputs", "checked_start", "kernel_parts", "member_groups",
     "spans",
 ]  # fmt: skip
 
 
 def checked_finite(value: ArrayLike, place: str) -> FloatArray:
+    """Return the value as a C-contiguous float64 array; refuse NaN and infinity by their first place."""
     try:
         array = np.asarray(value, dtype=np.float64, order="C")
     except (TypeError, ValueError):
@@ -38,6 +39,7 @@ def checked_finite(value: ArrayLike, place: str) -> FloatArray:
 
 
 def checked_inputs(network: EchoStateNetwork, u: ArrayLike, place: str = "u") -> FloatArray:
+    """Return u as (n_steps, n_inputs) or (n_steps, n_batch, n_inputs); a plain series serves one input."""
     u = checked_finite(u, place)
     if u.ndim == 1 and network.n_inputs == 1:
         u = u[:, None]
@@ -66,6 +68,7 @@ def checked_start(network: EchoStateNetwork, x0: ArrayLike | None, n_batch: int 
 
 
 def checked_count(value: int, place: str, at_most: int | None = None) -> int:
+    """Return the value as an int; refuse what is not an integer from 0 to `at_most`."""
     rule = "must be an integer >= 0" + ("" if at_most is None else f" and at most n_steps = {at_most}")
     if (
         not isinstance(value, int | np.integer)
@@ -79,12 +82,15 @@ def checked_count(value: int, place: str, at_most: int | None = None) -> int:
 
 # Numbers held by one block of states: 512 KiB, which the second-level cache holds.
 _BLOCK_SIZE: Final = 2**16
-# Flops of one batched dense step above which two BLAS threads help each other more than they wait.
-THREADED_FLOPS: Final = 1e8
+# The most members that are advanced together.
+_LARGEST_GROUP: Final = 256
+# Flops of one BLAS call from which two threads help each other more than they wait.
+_THREADED_FLOPS: Final = 1e8
 
 
 @functools.cache
-def blas() -> Any:
+def _blas() -> Any:
+    """Return the controller of the BLAS libraries' threads."""
     # Finding the libraries takes milliseconds, limiting them then microseconds. SciPy's BLAS, which numba
     # calls, must be loaded to be found.
     import scipy.linalg.blas  # noqa: F401
@@ -92,9 +98,15 @@ def blas() -> Any:
     return ThreadpoolController().select(user_api="blas")
 
 
-def single_thread() -> Any:
-    """Return the context in which BLAS uses one thread; on products this small, more only wait."""
-    return blas().limit(limits=1)
+def blas_threads(flops: float = 0.0) -> Any:
+    """Return the context for BLAS calls of so many flops: one thread for small ones, else the caller's."""
+    return _blas().limit(limits=1 if flops < _THREADED_FLOPS else None)
+
+
+def batch_threads(network: EchoStateNetwork, n_batch: int) -> Any:
+    """Return the context for advancing a batch."""
+    n_members = 0 if network.is_sparse else min(n_batch, _LARGEST_GROUP)
+    return blas_threads(2.0 * network.n_units**2 * n_members)
 
 
 class Parts(NamedTuple):
@@ -155,11 +167,12 @@ def kernel_parts(
 
 
 def block_steps(n_numbers: int) -> int:
+    """Return how many steps of so many numbers make a block that stays in cache."""
     return max(32, min(4096, _BLOCK_SIZE // max(1, n_numbers)))
 
 
 def batch_steps(columns: FloatArray) -> int:
-    """How many steps of a batch to do in one call: a fraction of a second's worth, for progress and Ctrl-C."""
+    """How many steps of a batch to do in one call: a fraction of a second, for progress and Ctrl-C."""
     return max(16, min(1024, 2**22 // columns.size))
 
 
@@ -224,7 +237,7 @@ def member_groups(
     Yield (first, last, columns, left): left is -1 for members, 0 for padding.
     """
     n_batch, n = x.shape
-    size = max(128 if not network.is_sparse else 32, min(256, _BLOCK_SIZE // n))
+    size = max(128 if not network.is_sparse else 32, min(_LARGEST_GROUP, _BLOCK_SIZE // n))
     for first in range(0, n_batch, size):
         last = min(n_batch, first + size)
         padded = -(-(last - first) // kernels.MEMBER_TILE) * kernels.MEMBER_TILE

@@ -8,11 +8,13 @@ import pytest
 import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from esntools.activations import ACTIVATIONS
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork, Readout
 from esntools.simulation import drive, final_state, forecast
+from esntools.stepping import batch_threads, blas_threads, spans
 
 TOLERANCE = 1e-12
 
@@ -291,3 +293,30 @@ def test_one_dimensional_series_for_one_input():
     network = make_network(rng)
     u = rng.normal(size=6)
     same(drive(network, u).states, drive(network, u[:, None]).states, 0.0)
+
+
+def blas_thread_counts():
+    return [library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_blas_has_one_thread_for_small_products_and_gets_its_own_back():
+    rng = np.random.default_rng(13)
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_thread_counts()
+        with blas_threads():
+            assert set(blas_thread_counts()) == {1}
+        with batch_threads(make_network(rng, 50), 100_000):
+            assert set(blas_thread_counts()) == {1}
+        with batch_threads(make_network(rng, 600), 1000):
+            assert blas_thread_counts() == before
+        drive(make_network(rng, 50), np.zeros((5, 1)), np.zeros((3, 50)))
+        assert blas_thread_counts() == before
+
+
+@given(n_steps=st.integers(0, 50), longest=st.integers(1, 20), cut=st.integers(0, 50))
+def test_spans_cover_every_step_once(n_steps, longest, cut):
+    cut = min(cut, n_steps)
+    pieces = spans(n_steps, longest, cut)
+    assert [k for first, last in pieces for k in range(first, last)] == list(range(n_steps))
+    assert all(0 < last - first <= longest for first, last in pieces)
+    assert not any(first < cut < last for first, last in pieces)
