@@ -25,6 +25,7 @@ from esntools.sources import (
     plain,
     read,
     read_network,
+    to_json,
     zoo_model,
 )
 
