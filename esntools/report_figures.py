@@ -86,7 +86,9 @@ def _eigenvalue_figure(study: Study) -> Axes | None:
     for name, points in study.fixed_points.items():
         if 0 < len(points) <= 8:
             # The leading ones: the hundreds near zero only hide them.
-            return plot_eigenvalues({f"{i}": p.eigenvalues[:12] for i, p in enumerate(points)})
+            return plot_eigenvalues(
+                {f"point {i} at {name}": p.eigenvalues[:12] for i, p in enumerate(points)}
+            )
         if len(points):
             return plot_eigenvalues(
                 {f"fixed points at {name}": np.concatenate([p.eigenvalues[:6] for p in points])}

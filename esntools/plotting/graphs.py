@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,10 @@ def _nodes(graph: networkx.DiGraph, place: str) -> list[Hashable]:
 def _outputs(graph: networkx.DiGraph, nodes: Sequence[Hashable]) -> FloatArray | None:
     rows = [graph.nodes[node].get("output") for node in nodes]
     if any(row is None for row in rows):
-        return None
+        # Without a readout, a state of up to three units says as much.
+        rows = [graph.nodes[node].get("x") for node in nodes]
+        if any(row is None or len(row) > 3 for row in rows):
+            return None
     table = np.array([np.atleast_1d(np.asarray(row, dtype=np.float64)) for row in rows])
     return table if table.ndim == 2 and table.shape[1] > 0 else None
 
@@ -52,7 +55,9 @@ def _positions(outputs: FloatArray | None, n: int) -> FloatArray:
     if n == 1:
         return np.zeros((1, 2))
     if outputs is None:
-        return _circle(n, range(n))
+        return np.array([[-1.0, 0.0], [1.0, 0.0]]) if n == 2 else _circle(n, range(n))
+    if n == 2 and outputs.shape[1] > 1:
+        return np.array([[-1.0, 0.0], [1.0, 0.0]])
     m = outputs.shape[1]
     if m == 1:
         order = np.argsort(outputs[:, 0])
@@ -100,9 +105,9 @@ def _is_spurious(outputs: FloatArray | None, targets: ArrayLike | None) -> list[
 
 
 def _weak(graph: networkx.DiGraph) -> float:
-    """Return the threshold under which an edge is suspiciously easy: half of the median."""
-    values = [d["threshold"] for _, _, d in graph.edges(data=True) if d.get("threshold") is not None]
-    return float(np.median(values)) / 2.0 if values else 0.0
+    """Return the threshold under which a move is suspiciously easy: half the median of those made."""
+    values = [d["threshold"] for _, _, d in graph.edges(data=True) if d.get("threshold") and d.get("at_unit")]
+    return float(np.median(values)) / 2.0 if len(values) >= 4 else 0.0
 
 
 def _edge_look(data: dict[str, Any], weak: float, strongest: float) -> tuple[dict[str, Any], str]:
@@ -226,13 +231,18 @@ def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax:
     return ax
 
 
-def _principal_plane(states: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _first_two(read: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:
+    return lambda x: np.asarray(read(x)[..., :2])
+
+
+def _onto_principal_plane(states: FloatArray) -> Callable[[FloatArray], FloatArray]:
     centre = states.mean(axis=0)
     _, _, axes = np.linalg.svd(states - centre, full_matrices=False)
     axes = axes[:2]
     # The sign of a singular vector is arbitrary; fix it so that a picture is reproducible.
-    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])
-    return centre, np.asarray(axes * signs[:, None])
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    axes = np.vstack([axes, np.zeros((2 - len(axes), states.shape[1]))])
+    return lambda x: np.asarray((x - centre) @ axes.T)
 
 
 def plot_phase_graph(
@@ -245,7 +255,7 @@ def plot_phase_graph(
     """Draw an excitable network attractor in phase space: fixed points, saddles, and orbits between them.
 
     The plane is that of the first two outputs, or of the two principal components of the states when there
-    are fewer outputs.
+    are fewer outputs (of the state itself when it has two units).
 
     Parameters
     ----------
@@ -271,27 +281,21 @@ def plot_phase_graph(
     >>> graph.add_node(0, x=[0.9, 0.1])
     >>> graph.add_node(1, x=[-0.9, 0.0])
     >>> plot_phase_graph(graph).get_xlabel()
-    'principal component 1'
+    'unit 1'
     """
     nodes = _nodes(graph, "plot_phase_graph")
     states = np.array([np.asarray(graph.nodes[node]["x"], dtype=np.float64) for node in nodes])
     saddles = [np.asarray(s["x"], dtype=np.float64) for s in graph.graph.get("saddles", [])]
     orbits = [np.asarray(path, dtype=np.float64) for path in paths]
     if network is not None and network.n_outputs >= 2:
-        readout = network.output
         names = ("output 1", "output 2")
-
-        def project(x: FloatArray) -> FloatArray:
-            return readout(x)[..., :2]
+        project = _first_two(network.output)
+    elif states.shape[1] == 2:
+        names = ("unit 1", "unit 2")
+        project = _first_two(lambda x: x)
     else:
-        cloud = np.vstack([states, *(np.atleast_2d(s) for s in saddles), *orbits])
-        centre, axes = _principal_plane(cloud)
-        axes = np.vstack([axes, np.zeros((2 - len(axes), axes.shape[1]))])
         names = ("principal component 1", "principal component 2")
-
-        def project(x: FloatArray) -> FloatArray:
-            return np.asarray((x - centre) @ axes.T)
-
+        project = _onto_principal_plane(np.vstack([states, *(np.atleast_2d(s) for s in saddles), *orbits]))
     ax = new_axes(ax, (3.8, 3.5))
     for orbit in orbits:
         line = project(orbit)
