@@ -182,6 +182,7 @@ def test_hash_ignores_explicit_and_negative_zeros_and_duplicates() -> None:
         (np.array([1.5, 0.5, -0.0]), np.array([1, 1, 0]), np.array([0, 2, 3])), shape=(2, 2)
     )
     assert EchoStateNetwork(padded) == EchoStateNetwork(plain)
+    assert EchoStateNetwork(padded).W.nnz == 1
     assert EchoStateNetwork([[-0.0]], W_in=[[-0.0]], b=-0.0) == EchoStateNetwork([[0.0]], W_in=[[0.0]])
 
 
