@@ -250,31 +250,29 @@ class _Sums:
         self.shift: FloatArray | None = None
 
     def add(self, states: FloatArray, targets: FloatArray, block: int) -> None:
-        n, m = len(states), self.n_features
-        width = m + targets.shape[1]
+        n, m = self.n_units, self.n_features
         if self.shift is None:
-            self._rows = np.empty((_ROWS, width))
-            self._counts = [0] * self.n_blocks
-            self._totals = np.zeros((self.n_blocks, width))
-            self._scatters = [np.zeros((width, width), order="F") for _ in range(self.n_blocks)]
-        rows = self._rows[:n]
-        rows[:, : self.n_units] = states
-        if m > self.n_units:
-            np.square(states, out=rows[:, self.n_units : m])
-        rows[:, m:] = targets
-        if self.shift is None:
-            self.shift = rows.mean(axis=0)
-        rows -= self.shift
-        self._counts[block] += n
-        self._totals[block] += rows.sum(axis=0)
-        with blas_threads(float(n * width**2)):
-            self._scatters[block] = dsyrk(1.0, rows.T, beta=1.0, c=self._scatters[block], overwrite_c=True)
+            squares = [np.square(states).mean(axis=0)] if m > n else []
+            self.shift = np.concatenate([states.mean(axis=0), *squares, targets.mean(axis=0)])
+            # A last column of ones: its products with the others are the sums.
+            size = len(self.shift) + 1
+            self._rows = np.ones((_ROWS, size))
+            self._products = [np.zeros((size, size), order="F") for _ in range(self.n_blocks)]
+        rows = self._rows[: len(states)]
+        np.subtract(states, self.shift[:n], out=rows[:, :n])
+        if m > n:
+            np.square(states, out=rows[:, n:m])
+            rows[:, n:m] -= self.shift[n:m]
+        np.subtract(targets, self.shift[m:], out=rows[:, m:-1])
+        product = self._products[block]
+        with blas_threads(float(len(rows) * len(product) ** 2)):
+            self._products[block] = dsyrk(1.0, rows.T, beta=1.0, c=product, overwrite_c=True)
 
     def blocks(self) -> tuple[GramBlock, ...]:
         blocks = []
-        for n, total, upper in zip(self._counts, self._totals, self._scatters, strict=True):
-            # dsyrk fills one triangle.
-            scatter = np.triu(upper)
-            scatter += np.triu(upper, 1).T
-            blocks.append(GramBlock(n, total, scatter))
+        for product in self._products:
+            # dsyrk fills one triangle, the upper.
+            upper = np.triu(product[:-1, :-1])
+            scatter = upper + np.triu(upper, 1).T
+            blocks.append(GramBlock(round(product[-1, -1]), product[:-1, -1].copy(), scatter))
         return tuple(blocks)

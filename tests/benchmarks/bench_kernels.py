@@ -3,7 +3,7 @@
 Each case is timed in process CPU time, on one thread, ours and theirs in turn; the table gives the median and
 the range of the ratios of the pairs. Before timing, the results are compared.
 
-    python tests/benchmarks/bench_kernels.py [--sizes 100 500] [--repeats 5] [--json FILE]
+    python tests/benchmarks/bench_kernels.py [--sizes 100 500] [--densities 0.1] [--json FILE]
 """
 
 from __future__ import annotations
@@ -177,6 +177,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--densities", type=float, nargs="+", default=DENSITIES)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
@@ -186,7 +187,7 @@ def main():
     print("          W@x us  dsyrk us  difference")
     rows = []
     for n_units in arguments.sizes:
-        for density in DENSITIES:
+        for density in arguments.densities:
             case = make_case(n_units, density)
             bound = limits(case[0], arguments.repeats)
             work = 2e8 if density == 1.0 else 6e8
