@@ -153,8 +153,8 @@ class _Search:
             bound, points = self.upper(lo, hi, sign)
             for x in points:
                 best = max(best, self.signed(x, sign).lo)
-            # Of equal bounds, half-lines first: one that holds from every start on settles the search. Then the
-            # boxes near zero: one peak of a periodic slope is enough.
+            # Of equal bounds, half-lines first: one that holds from every start on settles the search.
+            # Then the boxes near zero: one peak of a periodic slope is enough.
             finite, near = math.isfinite(hi - lo), min(abs(lo), abs(hi))
             heapq.heappush(heap, (-bound, finite, near, next(count), lo, hi))
 

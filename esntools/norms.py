@@ -77,6 +77,11 @@ def scaled_spectral_norm(W: FloatArray, s: FloatArray) -> float:
     return spectral_norm(s[:, None] * W / s)
 
 
+def _scale(log_s: FloatArray) -> FloatArray:
+    # A reducible matrix has no best scaling: the descent runs off to infinity, and stops here.
+    return np.asarray(np.exp(np.clip(log_s - np.mean(log_s), -150.0, 150.0)))
+
+
 def diagonal_scaling(W: FloatArray) -> tuple[float, FloatArray]:
     """Return (delta, s): a small sigma(S W S^-1), S = diag(s) > 0, and the s that attains it.
 
@@ -103,7 +108,7 @@ def diagonal_scaling(W: FloatArray) -> tuple[float, FloatArray]:
         return delta, s
 
     def objective(log_s: FloatArray) -> tuple[float, FloatArray]:
-        scale = np.exp(log_s - np.mean(log_s))
+        scale = _scale(log_s)
         U, sigma, Vh = np.linalg.svd(scale[:, None] * W / scale)
         gradient = U[:, 0] ** 2 - Vh[0] ** 2
         return float(np.log(sigma[0])), gradient - np.mean(gradient)
@@ -111,6 +116,6 @@ def diagonal_scaling(W: FloatArray) -> tuple[float, FloatArray]:
     result = scipy.optimize.minimize(
         objective, np.log(s), jac=True, method="L-BFGS-B", options={"maxiter": 200}
     )
-    found = np.exp(result.x - np.mean(result.x))
+    found = _scale(result.x)
     value = scaled_spectral_norm(W, found)
     return (value, found) if value < delta else (delta, s)

@@ -195,9 +195,8 @@ def plain_text(d: Derivation) -> str:
             "with D diagonal and its entries in the slope range"
             + (", V taken at the midpoint of x and y" if words.squares else "")
             + ". If |J x| <= c |x| for one norm, one c < 1 and all such D, two trajectories under the same "
-            "input "
-            "approach each other like c^k, whatever the input; hence at most one bounded state sequence fits "
-            "an input that is infinite to the left: the echo state property.", "   ",
+            "input approach each other like c^k, whatever the input; hence at most one bounded state "
+            "sequence fits an input that is infinite to the left: the echo state property.", "   ",
         ),
         "", "5. Bounds",
     ]  # fmt: skip

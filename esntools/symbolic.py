@@ -212,26 +212,38 @@ def _phi(activation: Activation) -> Any:
     return sympy.Lambda((_X,), activation.to_sympy(_X))
 
 
-def _map(network: EchoStateNetwork) -> tuple[Any, Any]:
-    """Return G(u, x) and x as matrix symbols of this network's form."""
+def _derived(network: EchoStateNetwork) -> tuple[Any, Any, Any]:
+    """Return G(u, x), its Jacobian and phi' in symbols: they depend on the form of the network only."""
+    feedback = network.W_fb is not None and network.readout is not None
+    squares = feedback and network.readout is not None and not network.readout.is_affine
+    leak = (
+        "own" if network.uniform_leak_rate is None else "none" if network.uniform_leak_rate == 1.0 else "one"
+    )
+    return _form(network.activation, network.n_inputs > 0, feedback, squares, leak)
+
+
+@functools.lru_cache(maxsize=64)
+def _form(
+    activation: Activation, driven: bool, feedback: bool, squares: bool, leak: str
+) -> tuple[Any, Any, Any]:
     N, m, p = sympy.symbols("N m p", integer=True, positive=True)
     x, b = sympy.MatrixSymbol("x", N, 1), sympy.MatrixSymbol("b", N, 1)
     z = sympy.MatrixSymbol("W", N, N) * x + b
-    if network.n_inputs:
+    if driven:
         z = z + sympy.MatrixSymbol("W_in", N, m) * sympy.MatrixSymbol("u", m, 1)
-    if network.W_fb is not None and network.readout is not None:
+    if feedback:
         psi = sympy.MatrixSymbol("W_out", p, N) * x + sympy.MatrixSymbol("b_out", p, 1)
-        if not network.readout.is_affine:
-            squares = x.applyfunc(sympy.Lambda((_X,), _X**2))
-            psi = psi + sympy.MatrixSymbol("W_sq", p, N) * squares
+        if squares:
+            square = sympy.Lambda((_X,), _X**2)
+            psi = psi + sympy.MatrixSymbol("W_sq", p, N) * x.applyfunc(square)
         z = z + sympy.MatrixSymbol("W_fb", N, p) * psi
-    phi = z.applyfunc(_phi(network.activation))
-    if network.uniform_leak_rate is None:
+    G = z.applyfunc(_phi(activation))
+    if leak == "own":
         A = sympy.DiagMatrix(sympy.MatrixSymbol("a", N, 1))
-        return (sympy.Identity(N) - A) * x + A * phi, x
-    if network.uniform_leak_rate == 1.0:
-        return phi, x
-    return (1 - _A) * x + _A * phi, x
+        G = (sympy.Identity(N) - A) * x + A * G
+    elif leak == "one":
+        G = (1 - _A) * x + _A * G
+    return G, differentiate(G, x), _slope(activation)
 
 
 def _effective(network: EchoStateNetwork) -> tuple[FloatArray, FloatArray]:
@@ -245,8 +257,8 @@ def _effective(network: EchoStateNetwork) -> tuple[FloatArray, FloatArray]:
     return C, 2.0 * network.W_fb @ network.readout.W_sq
 
 
-def _slope(network: EchoStateNetwork) -> Any:
-    slope = network.activation.to_sympy(_X).diff(_X)
+def _slope(activation: Activation) -> Any:
+    slope = activation.to_sympy(_X).diff(_X)
     if slope.has(sympy.Heaviside):
         # Piecewise form shows the branches; the value at the kink itself is covered by Clarke's hull.
         slope = slope.rewrite(sympy.Piecewise)
@@ -372,7 +384,7 @@ def derive(network: EchoStateNetwork, inputs: InputClass | None = None) -> Deriv
     doi:10.1016/j.neunet.2012.07.005, Theorem 4.1, Corollary 4.3. M. Buehner, P. Young, "A tighter bound for
     the echo state property", IEEE Trans. Neural Networks 17 (2006) 820, doi:10.1109/TNN.2006.872357.
     """
-    G, x = _map(network)
+    G, jacobian, slope = _derived(network)
     C, Q = _effective(network)
     notes = ["Norms and radii are computed in floating point; a certificate establishes them exactly."]
     effective, R, possible = "W", np.zeros_like(C), True
@@ -400,6 +412,6 @@ def derive(network: EchoStateNetwork, inputs: InputClass | None = None) -> Deriv
     slope_bounds = network.activation.slope_bounds
     symbols = tuple(sympy.sympify(e) for e in exact) if exact else tuple(sympy.Float(s) for s in slope_bounds)
     return Derivation(
-        network, inputs, G, differentiate(G, x), _slope(network), slope_bounds, (symbols[0], symbols[1]),
+        network, inputs, G, jacobian, slope, slope_bounds, (symbols[0], symbols[1]),
         effective, _bounds(network, C, R) if possible else (), tuple(notes),
     )  # fmt: skip

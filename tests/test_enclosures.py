@@ -106,7 +106,8 @@ def test_value_range(text: str, known: tuple[float, float]) -> None:
 
 # -- soundness on random expressions ----------------------------------------------------------------------
 
-_smooth = ["tanh({})", "sin({})", "cos({})", "atan({})", "erf({})", "exp(-({})**2)", "asinh({})", "1/(1 + exp({}))",
+_smooth = ["tanh({})", "sin({})", "cos({})", "atan({})", "erf({})", "exp(-({})**2)", "asinh({})",
+           "1/(1 + exp({}))",
            "log(1 + ({})**2)", "sqrt(1 + ({})**2)", "sech({})", "({})/(1 + ({})**2)"]  # fmt: skip
 _kinked = ["Abs({})", "Max(0, {})", "Min(1, {})"]
 
