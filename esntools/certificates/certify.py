@@ -99,7 +99,7 @@ def _box_sector(network: EchoStateNetwork, box: InputBox) -> tuple[Sector, int] 
         if np.all(before - (high - low) <= 1e-3 * before):
             break
     # The checker encloses these slopes again; rounding outwards by 2**-20 leaves room for both roundings.
-    ranges = [phi.slope_range(c - r, c + r) for c, r in zip(centre, radius)]
+    ranges = [phi.slope_range(c - abs(r), c + abs(r)) for c, r in zip(centre, radius)]
     floor, ceiling = _global_slopes(phi)
     lows = np.array([max(floor, (math.floor(p * 2.0**20) - 1) / 2.0**20) for p, _ in ranges])
     highs = np.array([min(ceiling, (math.ceil(q * 2.0**20) + 1) / 2.0**20) for _, q in ranges])
@@ -288,6 +288,10 @@ def _unsupported(network: EchoStateNetwork) -> str:
         return f"the checker does not know the activation {expression}, so nothing can be certified about it"
     if network.n_units > check.MAX_UNITS:
         return f"{network.n_units} units; the checker goes up to {check.MAX_UNITS}"
+    # Squares of larger weights overflow in the search for a witness.
+    blocks = (network.W, network.W_in, network.b, network.W_fb)
+    if max((float(abs(m).max()) for m in blocks if m is not None and m.size), default=0.0) > 1e100:
+        return "a weight exceeds 1e100, beyond which no witness is searched for"
     return ""
 
 
