@@ -244,7 +244,7 @@ def test_nothing_is_both_proved_and_refuted() -> None:
 
 
 def test_the_bracket_is_certified() -> None:
-    verdict = certify_esp(random_network(20, 0.97, 4), AnyInput())
+    verdict = certify_esp(random_network(20, 0.9, 4), AnyInput())
     assert verdict.verdict == "inconclusive"
     assert 0.5 < verdict.proved_gain < 1.0 < verdict.refuted_gain
     assert check_certificate(verdict.repair).verdict == "proved"

@@ -201,7 +201,8 @@ def test_a_better_rate_or_a_larger_claim_is_rejected() -> None:
             assert not accepted(replaced(EXAMPLES[name], ("claim", "rate"), value.hex())), (name, value)
         assert not accepted(replaced(EXAMPLES[name], ("slopes", "high"), array_section(np.full(3, 0.99))))
         assert not accepted(replaced(EXAMPLES[name], ("slopes", "low"), array_section(np.full(3, 0.01))))
-    wider = {"kind": "box", "low": array_section(np.array([-3.0])), "high": array_section(np.array([0.5]))}
+    low, high = array_section(np.array([-3.0])), array_section(np.array([0.5]))
+    wider = {"kind": "box", "low": low, "high": high}
     assert not accepted(replaced(EXAMPLES["box"], ("claim", "inputs"), wider))
     assert not accepted(replaced(EXAMPLES["box"], ("claim", "inputs"), {"kind": "any"}))
     assert not accepted(replaced(EXAMPLES["box"], ("slopes", "steps"), 0))
@@ -223,7 +224,7 @@ def test_another_network_with_its_own_hash_is_rejected() -> None:
         assert not naive_check(forged)
 
 
-# -- alone, without flint, from the command line --------------------------------------------------------------
+# -- alone, without flint, from the command line -----------------------------------------------------------
 
 
 def run(arguments: list[str], **more: Any) -> subprocess.CompletedProcess[str]:
