@@ -158,7 +158,7 @@ def _drive(
     progress: Progress,
 ) -> FloatArray:
     """Advance x in place over u, store the states after the washout, and return the state at its end."""
-    parts = kernel_parts(network)
+    parts = kernel_parts(network, batched=x.ndim == 2)
     with np.errstate(all="ignore"):
         if x.ndim == 2:
             with batch_threads(network, len(x)):
@@ -258,7 +258,7 @@ def forecast(
     outputs = np.full((n_steps, len(batch), network.n_outputs), np.nan)
     # One row more than is returned: the state after the last output.
     states = np.full((n_steps + 1, *batch.shape), np.nan) if store_states else None
-    parts = kernel_parts(network, low, high)
+    parts = kernel_parts(network, low, high, batched=x0.ndim == 2)
     with np.errstate(all="ignore"), batch_threads(network, len(batch)):
         if parts is None:
             left = _forecast_by_steps(network, batch, low, high, outputs, states)

@@ -82,6 +82,8 @@ def checked_count(value: int, place: str, at_most: int | None = None) -> int:
 
 # Numbers held by one block of states: 512 KiB, which the second-level cache holds.
 _BLOCK_SIZE: Final = 2**16
+# The densities from which a sparse W is multiplied faster as a dense one: by one state, by a batch.
+_DENSE_FROM: Final = (0.25, 0.5)
 # The most members that are advanced together.
 _LARGEST_GROUP: Final = 256
 # Flops of one BLAS call from which two threads help each other more than they wait.
@@ -140,7 +142,11 @@ def _unsigned(indices: NDArray[Any]) -> NDArray[np.uint32]:
 
 
 def kernel_parts(
-    network: EchoStateNetwork, low: FloatArray | None = None, high: FloatArray | None = None
+    network: EchoStateNetwork,
+    low: FloatArray | None = None,
+    high: FloatArray | None = None,
+    *,
+    batched: bool = False,
 ) -> Parts | None:
     """Return the kernels' view of the network; None when its activation has no compiled branch."""
     code = network.activation.kernel_code
@@ -149,8 +155,8 @@ def kernel_parts(
     n, nothing = network.n_units, _read_only(np.zeros(0))
     no_rows = _read_only(np.zeros((0, n)))
     none = _read_only(nothing, np.uint32)
-    if isinstance(network.W, np.ndarray):
-        W, data, indices, indptr = network.W, nothing, none, none
+    if isinstance(network.W, np.ndarray) or network.W.nnz > _DENSE_FROM[batched] * n * n:
+        W, data, indices, indptr = _read_only(network.dense_W()), nothing, none, none
     else:
         W, data = no_rows, network.W.data
         indices, indptr = _unsigned(network.W.indices), _unsigned(network.W.indptr)

@@ -134,6 +134,17 @@ def test_large_networks_and_many_blocks(n, density):
     same(batch.states[:, 3], expected[:40])
 
 
+@pytest.mark.parametrize("density", [0.3, 0.7, 0.99])
+def test_a_nearly_full_sparse_matrix_is_still_the_same_map(density):
+    rng = np.random.default_rng(14)
+    network = make_network(rng, 20, density=density)
+    assert network.is_sparse
+    u, starts = rng.normal(size=(30, 1)), rng.normal(size=(3, 20))
+    expected = naive.drive_batch(network, u, starts)
+    same(drive(network, u, starts).states, expected)
+    same(drive(network, u, starts[1]).states, expected[:, 1])
+
+
 @pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("washout", [0, 1, 5, 9])
 def test_washout(washout, batched):
