@@ -171,7 +171,7 @@ class Activation:
     >>> float(tanh(np.array(0.0))), float(tanh.slope(np.array(0.0)))
     (0.0, 1.0)
     >>> low, high = tanh.slope_range(1.0, 2.0)
-    >>> low < 1 - np.tanh(2.0) ** 2 < 1 - np.tanh(1.0) ** 2 < high
+    >>> bool(low < 1 - np.tanh(2.0) ** 2 < 1 - np.tanh(1.0) ** 2 < high)
     True
     """
 
