@@ -43,6 +43,11 @@ _CLOSED: Final = {
         "network with a proved closed loop would fall to a single rest state.",
         "a fault. The driven network is the one that should forget its start.",
     ),
+    "inconclusive": (
+        "the exact check of a counterexample did not succeed, at least not in time. Positive Lyapunov "
+        "exponents and unstable fixed points, below, say in floating point that it does not forget.",
+        "that it forgets its start.",
+    ),
     "proved": (
         "running freely, the network always comes to the same rest state, wherever it starts.",
         "a good forecast: nothing that keeps moving by itself can have this property.",
@@ -61,7 +66,6 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
     means, not_means = _MEANS[word], _NOT_MEANS[word]
     if verdict.key == "closed loop" and word in _CLOSED:
         means, not_means = _CLOSED[word]
-    reason = " ".join(str(getattr(verdict.result, name, "") or "") for name in ("reason", "advice")).strip()
     decided = word != "inconclusive"
     return {
         "word": word,
@@ -69,7 +73,6 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
         "sentence": verdict.result.sentence,
         "means": means,
         "not_means": not_means,
-        "reason": reason,
         "bounds": bounds_table(verdict),
         "file": _certificate_name(study, verdict) if decided else "",
         "check": "It agreed when this page was made." if decided else "",

@@ -39,6 +39,12 @@ def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
+def _near(value: float, scale: float) -> str:
+    """Return a value with as many decimals as matter at this scale."""
+    decimals = 4 - (math.floor(math.log10(scale)) if scale > 0.0 else 0)
+    return number(round(value, decimals) + 0.0, 6)
+
+
 def _plural(n: int, word: str) -> str:
     return f"{n:,} {word}" + ("" if n == 1 else "s")
 
@@ -138,12 +144,16 @@ def _fixed_point_line(study: Study) -> str:
         found = [m for m in study.matches if m.point is not None]
         if not found:
             return "No fixed point of the closed loop was found near the system's equilibria."
+        scale = max(abs(float(m.true_output[0])) for m in study.matches)
         extra = len(study.fixed_points.get("the closed loop", ())) - len(found)
         more = f" ({_plural(extra, 'further one')} without a counterpart)" if extra > 0 else ""
         pairs = _listed(
-            [f"{number(float(m.found_output[0]), 4)} (true {number(float(m.true_output[0]), 4)})"
-             for m in found if m.found_output is not None]
-        )  # fmt: skip
+            [
+                f"{_near(float(m.found_output[0]), scale)} (true {_near(float(m.true_output[0]), scale)})"
+                for m in found
+                if m.found_output is not None
+            ]
+        )
         worst = max(abs(complex(m.found_multipliers[0] - m.true_multipliers[0])) for m in found)
         return (
             f"Its closed loop has fixed points at {pairs}{more}; their leading multipliers differ from the "
