@@ -64,7 +64,8 @@ class Fit:
     y_range : (array, array)
         Lowest and highest value of each column in training.
     holdout_nrmse : float
-        Of free runs over `holdout_steps` steps on held-out data (forecast), or of the output there.
+        Of free runs over `holdout_steps` steps (a mean period) on held-out data, errors cut at 10 standard
+        deviations; for the other tasks, of the output there.
     one_step_nrmse : float
         Of one-step predictions (observe: of the output) on held-out data.
     vpt_steps : array, shape (n_windows,)

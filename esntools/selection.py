@@ -208,7 +208,7 @@ class Selected:
     penalties, scores : arrays
         The score of each penalty tried with the winning reservoir.
     loo : RidgePath
-        Leave-one-out and training errors at the same penalties.
+        Leave-one-out and training errors at the same penalties, on the training rows.
     trials : tuple of Trial
         The search, in its order; empty when nothing was searched.
     seed : int
@@ -231,6 +231,26 @@ def _smoothed(scores: FloatArray) -> FloatArray:
         return scores
     padded = np.concatenate([scores[:1], scores, scores[-1:]])
     return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
+
+
+def _choice(scores: FloatArray, loo: RidgePath) -> int:
+    """Return the index of the penalty with the best score among those that do not overfit.
+
+    A clipped score hardly sees the rare event on which a readout with huge weights explodes; the
+    leave-one-out error does. So no penalty more than a decade below its optimum is considered.
+    """
+    allowed = loo.penalties >= 0.099 * loo.penalties[int(np.argmin(loo.loo))]
+    return int(np.argmin(np.where(allowed, _smoothed(scores), np.inf)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Draw:
+    score: float
+    seed: int
+    hyperparameters: Hyperparameters
+    driven: Driven
+    scores: FloatArray
+    loo: RidgePath
 
 
 def _searched(
@@ -307,9 +327,9 @@ def select(
         n_draws = 1 if n_draws is None else n_draws
     penalties = _FINAL_PENALTIES if ridge is None else np.array([ridge])
     starts = space.windows(_FINAL_RECYCLED, _FINAL_FRESH)
-    winner: tuple[float, int, Hyperparameters, Driven, FloatArray] | None = None
+    winner: _Draw | None = None
     for i in range(n_draws + _MORE_DRAWS):
-        if i >= n_draws and winner is not None and winner[0] < _REJECTED:
+        if i >= n_draws and winner is not None and winner.score < _REJECTED:
             break
         progress("fitting the best in full size", i / (n_draws + _MORE_DRAWS))
         seed = int(rng.integers(2**31))
@@ -318,17 +338,18 @@ def select(
         driven = Driven(_reservoir(base, h), space.inputs)
         q = decompose(space.blocks(driven, "train"), smallest_penalty=float(penalties[0]))
         scores = space.scores(driven, q, penalties, starts)
-        j = int(np.argmin(_smoothed(scores)))
+        loo = path(space.blocks(driven, "train"), q, penalties)
+        j = _choice(scores, loo)
         score = float(_smoothed(scores)[j])
         if not _stays(space, driven, q, float(penalties[j])):
             score += _REJECTED
-        if winner is None or score < winner[0]:
-            winner = (score, seed, h, driven, scores)
+        if winner is None or score < winner.score:
+            winner = _Draw(score, seed, h, driven, scores, loo)
     assert winner is not None
-    _, seed, h, driven, scores = winner
     progress("fitting the best in full size", 0.9)
-    penalty = float(penalties[int(np.argmin(_smoothed(scores)))])
-    blocks = space.blocks(driven, "fit")
-    q = decompose(blocks, smallest_penalty=penalty)
-    loo = path(blocks, q, penalties)
-    return Selected(driven, h, q.solve(penalty), penalties, scores, loo, tuple(trials), seed)
+    penalty = float(penalties[_choice(winner.scores, winner.loo)])
+    q = decompose(space.blocks(winner.driven, "fit"), smallest_penalty=penalty)
+    return Selected(
+        winner.driven, winner.hyperparameters, q.solve(penalty), penalties, winner.scores, winner.loo,
+        tuple(trials), winner.seed,
+    )  # fmt: skip

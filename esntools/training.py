@@ -23,6 +23,9 @@ __all__ = ["Fit", "RidgeTrial", "fit", "valid_prediction_time"]
 
 _TASKS: Final = ("forecast", "observe", "map")
 _THRESHOLD: Final = 0.4
+# In standard deviations: about where `Fit.forecast` stops a run that left the range of the data. Without the
+# cut one runaway in sixty would be the whole mean.
+_RUNAWAY: Final = 10.0
 
 
 def _check_number(
@@ -368,7 +371,8 @@ class _Problem:
         over = ~(errors <= _THRESHOLD)
         vpt = np.where(over.any(axis=1), over.argmax(axis=1), steps).astype(np.float64)
         near = max(1, min(steps, round(space.period)))
-        return vpt, float(np.sqrt(np.mean(errors[:, :near] ** 2))), near
+        cut = np.minimum(errors[:, :near], _RUNAWAY)
+        return vpt, float(np.sqrt(np.mean(cut**2))), near
 
     def _map_run(self, network: EchoStateNetwork, driven: Driven) -> tuple[float, FloatArray]:
         """Run the network with its own feedback over the held-out rows."""
