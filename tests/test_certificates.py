@@ -19,9 +19,12 @@ from esntools.certificates.bounds import (
     spectral_norm,
 )
 from esntools.certificates.certify import certify_esp
+from esntools.certificates.refute import _documents, _equilibria, _Map, _starts
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputSignal, Zero
 from esntools.network import EchoStateNetwork, Readout
+from esntools.systems import lorenz63
+from esntools.training import fit
 
 
 def ring() -> EchoStateNetwork:
@@ -272,6 +275,28 @@ def test_squares_in_the_feedback_are_never_proved_but_may_be_refuted() -> None:
     verdict = certify_esp(wild, Zero())
     assert verdict.verdict == "refuted"
     assert naive_check(verdict.document)
+
+
+def test_a_closed_loop_that_forecasts_chaos_is_refuted_and_never_proved() -> None:
+    x = np.asarray(lorenz63().trajectory(2500, 0.05, rng=0))[:, :1]
+    fitted = fit(
+        x, n_units=80, spectral_radius=0.9, leak_rate=0.6, input_scaling=1.0, bias_scaling=1.0,
+        connectivity=0.1, rng=0,
+    )  # fmt: skip
+    network = fitted.closed_loop
+    assert network.readout is not None
+    verdict = certify_esp(network, Zero())
+    assert verdict.verdict == "refuted"
+    # The unstable points alone refute it as well, with squares in the feedback and more than 64 units.
+    assert network.W_fb is not None
+    map_ = _Map(network, network.b + network.W_fb @ network.readout.b_out)
+    points = _equilibria(map_, _starts(map_, np.random.default_rng(0), 12), np.inf)
+    theorems = {
+        r.theorem
+        for r in _documents(network, Zero(), np.zeros(0), map_, points)
+        if check_certificate(r.document).valid
+    }
+    assert "unstable-fixed-point" in theorems
 
 
 # -- bad input -----------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ class Matrix:
         ratios = [[x.as_integer_ratio() for x in row] for row in rows]
         e = max((d.bit_length() - 1 for row in ratios for _, d in row), default=0)
         whole = [[n << (e - d.bit_length() + 1) for n, d in row] for row in ratios]
-        if len(whole) > 64 and max(x.bit_length() for row in whole for x in row) > 512:
+        if min(len(whole), len(whole[0])) > 64 and max(x.bit_length() for r in whole for x in r) > 512:
             raise Undecided("the numbers span too many orders of magnitude for this checker")
         return cls(whole, e)
 
