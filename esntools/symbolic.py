@@ -295,11 +295,11 @@ def _leaky_gain(C: FloatArray, leak: FloatArray, low: float, high: float, start:
     if not contracts(below):
         return start
     above = 1.05 * below
-    while contracts(above) and above < 64.0 * start:
+    while contracts(above) and above < 8.0 * start:
         below, above = above, 1.05 * above
-    if above >= 64.0 * start:
+    if above >= 8.0 * start:
         return below
-    for _ in range(32):
+    for _ in range(24):
         middle = 0.5 * (below + above)
         below, above = (middle, above) if contracts(middle) else (below, middle)
     return below
