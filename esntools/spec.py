@@ -357,6 +357,23 @@ def read_model_spec(path: str | Path) -> ModelSpec:
         When the file is missing, not TOML, of another format or of a newer version.
     InvalidInputError
         When a key is unknown, missing, of the wrong type or out of range; the message names the key path.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> file = pathlib.Path(tempfile.mkdtemp()) / "model.toml"
+    >>> _ = file.write_text('''
+    ... format = "esntools-model-spec"
+    ... version = 1
+    ... name = "bits"
+    ... title = "One bit"
+    ... kind = "task"
+    ... [task]
+    ... source = "flip-flop"
+    ... n_bits = 1
+    ... n_steps = 500''')
+    >>> read_model_spec(file).task.n_bits
+    1
     """
     path = Path(path)
     place = f"{path}: "
