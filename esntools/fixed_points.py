@@ -23,7 +23,7 @@ Audit: TypeAlias = Literal["passed", "failed", "not applicable"]
 
 #: All eigenvalues up to this many units, the leading ones above.
 _ALL_EIGENVALUES: Final = 600
-_LEADING: Final = 16
+_LEADING: Final = 8
 
 # A fixed point with residual 1e-12 has its multipliers to about 1e-12 / |1 - multiplier| near a fold, so
 # closer than this to 1 their side is not decided by the numbers.
@@ -129,7 +129,7 @@ def _multipliers(network: EchoStateNetwork, x: FloatArray, n_wanted: int | None)
         try:
             # ARPACK's own start vector is random; an answer should not be.
             leading = scipy.sparse.linalg.eigs(
-                operator, k=k, which="LM", return_eigenvectors=False, v0=np.cos(np.arange(n)), tol=1e-9
+                operator, k=k, which="LM", return_eigenvectors=False, v0=np.cos(np.arange(n)), tol=1e-8
             )
         except scipy.sparse.linalg.ArpackError:
             k = n
@@ -195,6 +195,7 @@ class _Search:
         n_unstable = int(np.sum(np.abs(values) > 1.0 + margin))
         output = None if self.network.readout is None else self.network.output(x)
         stable = hyperbolic and n_unstable == 0
+        x = x.copy()
         x.setflags(write=False)
         self.points.append(
             FixedPoint(x, self.u, output, residual, values, stable, n_unstable, sign, hyperbolic)
@@ -204,26 +205,22 @@ class _Search:
     def run(self, seeds: FloatArray) -> int:
         """Solve from every seed, keep what is new, and return how many were."""
         seeds = seeds[np.all(np.isfinite(seeds), axis=1)]
-        reached, residual = [], []
-        # Bounded memory: the solvers keep up to 2 x 6 (Anderson) or 41 (GMRES) states per row.
+        # Bounded memory: the solvers keep 2 x 6 (Anderson) or 41 (GMRES) states per row.
         chunk = max(16, 8_000_000 // (41 * self.network.n_units))
-        for i in range(0, len(seeds), chunk):
-            X, r = anderson(self.equation, seeds[i : i + chunk])
-            reached.append(X)
-            residual.append(r)
-            slow = np.flatnonzero((r > 1e-9) & np.isfinite(r))
-            again = np.arange(len(X))
-            if self.network.n_units > DENSE_LIMIT:
-                # Most seeds of a large chaotic network lead nowhere, and Newton takes its time to say so.
-                slow = self.rng.permutation(slow)[:_HARD_ROWS]
-                again = slow[: _HARD_ROWS // 2]
-            # Anderson is drawn to attractors, Newton is not: from where Anderson stalled, and from the seeds.
-            for Y in (X[slow], seeds[i + again]):
-                if len(Y):
-                    Y, s = newton(self.equation, Y, self.rng, tol=1e-9)
-                    reached.append(Y)
-                    residual.append(s)
-        X, r = np.vstack(reached), np.concatenate(residual)
+        parts = [anderson(self.equation, seeds[i : i + chunk]) for i in range(0, len(seeds), chunk)]
+        X, r = np.vstack([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        slow = np.flatnonzero((r > 1e-9) & np.isfinite(r))
+        again = np.arange(len(X))
+        if self.network.n_units > DENSE_LIMIT:
+            # Most seeds of a large chaotic network lead nowhere, and Newton takes its time to say so.
+            slow = self.rng.permutation(slow)[:_HARD_ROWS]
+            again = slow[: _HARD_ROWS // 2]
+        # Anderson is drawn to attractors, Newton is not: from where Anderson stalled, and from the seeds.
+        harder = np.vstack([X[slow], seeds[again]])
+        parts = [(X, r)]
+        for i in range(0, len(harder), chunk):
+            parts.append(newton(self.equation, harder[i : i + chunk], self.rng, tol=1e-9))
+        X, r = np.vstack([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         X = X[(r <= 1e-6 * np.maximum(1.0, np.max(np.abs(X), axis=1))) & np.isfinite(r)]
         if self.odd:
             X = np.vstack([X, -X])
