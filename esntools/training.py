@@ -65,6 +65,7 @@ def fit(
     squares: bool | None = None,
     washout: int | None = None,
     holdout: int | None = None,
+    refit: bool | None = None,
     dt: float | None = None,
     lyapunov_exponent: float | None = None,
     n_candidates: int | None = None,
@@ -111,6 +112,9 @@ def fit(
         Steps dropped at the start of every stretch; by default a tenth of the typical stretch, 10 to 500.
     holdout : int, optional
         Steps held out at the end of the longest stretch; by default a fifth, at most 4000.
+    refit : bool, optional
+        Whether a forecast is fitted again to all rows, held-out ones included, once they have judged it; by
+        default when fewer than 3000 rows are fitted without them. `Fit.refitted` says what was done.
     dt, lyapunov_exponent : float, optional
         Sampling interval and largest exponent (1/time); with both, times are given in Lyapunov times.
     n_candidates : int, optional
@@ -135,11 +139,6 @@ def fit(
     -----
     EsntoolsWarning
         When gaps or stretches that are too short were dropped.
-
-    Notes
-    -----
-    A series with fewer than 3000 rows to fit is fitted again to all its rows once the held-out ones have
-    judged it (`Fit.refitted`): its most recent values matter more than the exactness of the report.
 
     References
     ----------
@@ -213,7 +212,7 @@ def fit(
         n_candidates=n_candidates, n_draws=n_draws, rng=rng, progress=progress,
     )  # fmt: skip
     progress("judging on held-out data", 0.0)
-    result = problem.judged(selected)
+    result = problem.judged(selected, refit)
     progress("judging on held-out data", 1.0)
     return result
 
@@ -311,7 +310,7 @@ class _Problem:
             readout=readout, W_fb=W_fb,
         )  # fmt: skip
 
-    def judged(self, selected: Selected) -> Fit:
+    def judged(self, selected: Selected, refit: bool | None) -> Fit:
         space, driven, solution = self.space, selected.driven, selected.solution
         one_step = self._one_step(driven, solution)
         vpt = np.zeros(0)
@@ -319,7 +318,8 @@ class _Problem:
         if self.task == "forecast":
             vpt, holdout_nrmse, holdout_steps = self._free_runs(driven, solution)
         n_train = sum(stop - start for _, start, stop in space.ranges("fit"))
-        refitted = n_train < 3000 and self.task == "forecast"
+        # In a short series the most recent values matter more than judging the very network that is returned.
+        refitted = self.task == "forecast" and (n_train < 3000 if refit is None else bool(refit))
         if refitted:
             n_train = sum(stop - start for _, start, stop in space.ranges("all"))
             again = decompose(space.blocks(driven, "all"), smallest_penalty=solution.penalty)

@@ -108,6 +108,15 @@ def test_the_ridge_is_the_best_of_its_path() -> None:
     assert path[-1].loo_error > 100.0 * path[0].loo_error
 
 
+def test_refitting_uses_every_row_and_changes_no_judgement() -> None:
+    apart, again = (fit(lorenz_series()[:1000], n_units=30, refit=r, rng=0, **LORENZ) for r in (False, True))
+    assert (apart.refitted, again.refitted) == (False, True)
+    assert (apart.n_train, again.n_train) == (899 - 179, 899)
+    assert apart.one_step_nrmse == again.one_step_nrmse
+    np.testing.assert_array_equal(apart.vpt_steps, again.vpt_steps)
+    assert apart.network != again.network
+
+
 def test_a_given_ridge_is_kept() -> None:
     found = fit(lorenz_series()[:1000], n_units=30, ridge=1e-7, rng=0, **LORENZ)
     assert found.ridge == 1e-7
