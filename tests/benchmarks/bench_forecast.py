@@ -36,7 +36,7 @@ def series_of(name: str, n_steps: int) -> tuple[np.ndarray, float | None, float 
 
 
 def nrmse_after(found: Fit, series: np.ndarray, n_held: int, horizons: list[int]) -> list[float]:
-    """Error over the sd of free runs exactly h steps ahead of held-out starts: root mean square, then median."""
+    """Error / sd of free runs exactly h steps ahead of held-out starts: root mean squares, then medians."""
     states = drive(found.network, series[:, None]).states
     starts = np.linspace(len(series) - n_held, len(series) - max(horizons) - 2, 200).astype(int)
     runs = forecast(found.closed_loop, states[starts], max(horizons)).outputs[:, :, 0]
@@ -78,7 +78,11 @@ def main() -> None:
             f"{arguments.seeds} seeds: VPT mean {every.mean():.2f} {unit}, per seed "
             f"{' '.join(f'{t.mean():.2f}' for t in times)}, worst tenth below {np.quantile(every, 0.1):.2f}; "
             f"one-step NRMSE {np.mean(one_step):.1e}; "
-            + ", ".join(f"NRMSE{h} {np.mean([e[i] for e in errors]):.1e}" for i, h in enumerate(horizons))
+            + ", ".join(
+                f"NRMSE{h} {np.mean([e[i] for e in errors]):.1e} "
+                f"(median error {np.mean([e[i + len(horizons)] for e in errors]):.1e})"
+                for i, h in enumerate(horizons)
+            )
             + f"; ridge {' '.join(f'{r:.0e}' for r in ridges)}; {np.mean(seconds):.1f} s per fit",
             flush=True,
         )
