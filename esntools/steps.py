@@ -54,8 +54,14 @@ class Steps:
 
     progress: Progress
     done: float = 0.0
+    shown: float = 0.0
     not_done: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
+
+    def tell(self, label: str, fraction: float) -> None:
+        """Report progress of the whole study; an analysis that starts over does not move it back."""
+        self.shown = min(1.0, max(self.shown, fraction))
+        self.progress(label, self.shown)
 
     def run(self, name: str, step: Callable[[Progress], T], *, needs: object = True) -> T | None:
         """Return step(progress), or None with the reason kept; None at once when `needs` is None."""
@@ -66,9 +72,9 @@ class Steps:
             return None
 
         def inner(label: str, fraction: float) -> None:
-            self.progress(label or name, min(1.0, base + share * fraction))
+            self.tell(label or name, base + share * fraction)
 
-        self.progress(name, base)
+        self.tell(name, base)
         start = time.perf_counter()
         try:
             return step(inner)

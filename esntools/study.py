@@ -148,7 +148,7 @@ def _study_series(
     start = time.perf_counter()
     fitted = fit(
         training, dt=dt, lyapunov_exponent=exponent, rng=seed,
-        progress=lambda label, f: steps.progress(label or "fit", SHARE["fit"] * f), **settings.fit.options(),
+        progress=lambda label, f: steps.tell(label or "fit", SHARE["fit"] * f), **settings.fit.options(),
     )  # fmt: skip
     steps.timings["fit"] = time.perf_counter() - start
     steps.done = SHARE["fit"]
@@ -294,7 +294,7 @@ def _study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -
     start = time.perf_counter()
     fitted = fit(
         task.y[:n_train], task.u[:n_train], rng=seed,
-        progress=lambda label, f: steps.progress(label or "fit", SHARE["fit"] * f), **settings.fit.options(),
+        progress=lambda label, f: steps.tell(label or "fit", SHARE["fit"] * f), **settings.fit.options(),
     )  # fmt: skip
     steps.timings["fit"] = time.perf_counter() - start
     steps.done = SHARE["fit"]

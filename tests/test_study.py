@@ -1,0 +1,223 @@
+"""Studies: known answers come out, an analysis may fail alone, a mistake of ours does not hide."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from study_cases import SETTINGS, henon_series, henon_study, switching_study
+
+from esntools import study as study_module
+from esntools.errors import InvalidInputError
+from esntools.findings import study_document
+from esntools.inputs import AnyInput, InputAlphabet, InputBox, Zero
+from esntools.sentences import describe_inputs, number
+from esntools.spec import StudySpec
+from esntools.steps import Steps, chosen_seed, input_class, with_options
+from esntools.study import pulse_paths, run_study
+from esntools.zoo import load
+
+
+def test_henon_forecasts_climate_and_exponent() -> None:
+    study = henon_study()
+    assert not study.not_done
+    assert len(study.vpt_steps) == 12
+    assert study.vpt_steps.mean() > 8.0
+    assert study.climate is not None
+    assert study.climate.agrees
+    assert study.lyapunov is not None
+    assert study.lyapunov.exponents[0] == pytest.approx(0.419, abs=0.08)
+
+
+def test_henon_fixed_points_and_multipliers_are_the_true_ones() -> None:
+    inner = next(m for m in henon_study().matches if m.true_output[0] > 0)
+    assert inner.found_output is not None
+    assert inner.found_output[0] == pytest.approx(0.6313545, abs=1e-3)
+    assert abs(inner.found_multipliers[0] - inner.true_multipliers[0]) < 0.05
+
+
+def test_windows_are_unseen_values_and_end_where_the_error_passes() -> None:
+    study, x = henon_study(), henon_series().values
+    for window in study.windows:
+        assert window.start >= SETTINGS.fit.n_train
+        n = len(window.truth)
+        np.testing.assert_array_equal(window.truth[:, 0], x[window.start : window.start + n])
+        k = int(window.valid_steps)
+        assert np.all(window.error[:k] <= window.threshold)
+        assert k == n or not window.error[k] <= window.threshold
+    median = study.windows[0].valid_steps
+    assert np.mean(study.vpt_steps < median) <= 0.5
+    assert np.mean(study.vpt_steps > median) <= 0.5
+
+
+def test_a_study_is_a_function_of_its_seed() -> None:
+    quick = replace(SETTINGS, explain=replace(SETTINGS.explain, lyapunov_steps=200, n_starts=8))
+    series = henon_series(1400)
+
+    def numbers(seed: int) -> str:
+        document = study_document(run_study(series, settings=quick, rng=seed))
+        return json.dumps({k: v for k, v in document.items() if k != "seconds"}, sort_keys=True)
+
+    first = numbers(5)
+    assert numbers(5) == first
+    assert numbers(6) != first
+
+
+def test_switching_network_is_refuted_and_its_fixed_points_are_the_published_ones() -> None:
+    study = switching_study()
+    assert [v.result.verdict for v in study.verdicts] == ["refuted"]
+    at_a = sorted(float(p.x[1]) for p in study.fixed_points["input A"])
+    np.testing.assert_allclose(
+        at_a, [-0.9135820965863708, -0.06679949844294614, 0.9332809526378179], atol=1e-12
+    )
+    (only,) = study.fixed_points["input B"]
+    np.testing.assert_allclose(only.x, [-0.4369774072580215, -0.9761346724242937], atol=1e-12)
+
+
+@pytest.mark.parametrize("make", [henon_study, switching_study])
+def test_five_sentences_with_numbers(make: Any) -> None:
+    lines = make().summary_lines
+    assert len(lines) == 5
+    for line in lines:
+        assert line.endswith(".")
+        assert "nan" not in line.lower()
+        assert "None" not in line
+    assert sum(any(c.isdigit() for c in line) for line in lines) >= 4
+
+
+def test_document_is_json_and_holds_the_numbers() -> None:
+    document = json.loads(json.dumps(study_document(henon_study()), allow_nan=False))
+    assert document["format"] == "esntools-study"
+    assert document["network"]["content_hash"] == henon_study().network.content_hash
+    assert document["valid_prediction_time"]["steps"] == henon_study().vpt_steps.tolist()
+    assert document["equilibria"][0]["true_multipliers"][0][1] == 0.0
+
+
+def test_a_refused_step_is_a_reason_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise InvalidInputError("here", "this", "must be otherwise")
+
+    monkeypatch.setattr(study_module, "lyapunov_spectrum", refuse)
+    quick = replace(SETTINGS, explain=replace(SETTINGS.explain, n_starts=8))
+    study = run_study(henon_series(1400), settings=quick)
+    assert study.not_done == {"lyapunov": "here: this; must be otherwise"}
+    assert study.lyapunov is None
+    assert study.graph is not None
+    assert "not done (here: this; must be otherwise)" in study.summary_lines[4]
+
+
+def test_a_mistake_of_ours_surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise TypeError("a mistake")
+
+    monkeypatch.setattr(study_module, "compare_climate", broken)
+    with pytest.raises(TypeError, match="a mistake"):
+        run_study(henon_series(1400), settings=SETTINGS)
+
+
+def test_too_few_values_held_back_is_said() -> None:
+    settings = replace(SETTINGS, explain=replace(SETTINGS.explain, n_starts=8, lyapunov_steps=100))
+    study = run_study(henon_series(1220), settings=settings)
+    assert "20 values are held back" in study.not_done["forecast"]
+    assert "predict the next value" in study.summary_lines[0]
+
+
+def test_steps_time_and_order_the_progress() -> None:
+    seen: list[float] = []
+    steps = Steps(lambda label, fraction: seen.append(fraction))
+    assert steps.run("fit", lambda p: p("half", 0.5) or 7) == 7
+    assert steps.run("graph", lambda p: 1, needs=None) is None
+    assert steps.not_done["graph"].startswith("an earlier step")
+    assert seen == sorted(seen)
+    assert set(steps.timings) == {"fit"}
+
+
+def test_progress_is_monotone_and_ends_at_one() -> None:
+    seen: list[float] = []
+    run_study(load("switching-2neuron"), progress=lambda label, fraction: seen.append(fraction))
+    assert all(0.0 <= f <= 1.0 for f in seen)
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+
+
+def test_input_classes_of_study_toml() -> None:
+    data = np.array([[1.0], [np.nan], [3.0]])
+    box = input_class("data", data, None, 1)
+    assert isinstance(box, InputBox)
+    assert (box.low[0], box.high[0]) == (1.0, 3.0)
+    two = input_class("-1:1", None, None, 2)
+    assert isinstance(two, InputBox)
+    assert two.high.tolist() == [1.0, 1.0]
+    assert isinstance(input_class("-1:1,0:2", None, None, 2), InputBox)
+    assert isinstance(input_class("zero", None, None, 1), Zero)
+    assert isinstance(input_class("any", None, None, 1), AnyInput)
+    assert isinstance(input_class("symbols", None, np.eye(2), 2), InputAlphabet)
+    for bad in ("symbols", "nonsense", "1;2", "1:2:3"):
+        with pytest.raises(InvalidInputError, match=r"verify.inputs"):
+            input_class(bad, None, None, 1)
+
+
+def test_options_replace_settings_and_unknown_ones_are_refused() -> None:
+    settings, given = with_options(StudySpec(), {"n_units": 77, "dt": 0.5})
+    assert settings.fit.n_units == 77
+    assert given == {"dt": 0.5}
+    with pytest.raises(InvalidInputError, match="spectral_radius"):
+        with_options(StudySpec(), {"spectral_raduis": 0.9})
+    with pytest.raises(InvalidInputError, match="not fitted"):
+        run_study(load("switching-2neuron"), n_units=10)
+
+
+def test_seed_comes_from_rng_or_settings() -> None:
+    assert chosen_seed(None, 4) == 4
+    assert chosen_seed(9, 4) == 9
+    assert chosen_seed(np.random.default_rng(0), 4) == chosen_seed(np.random.default_rng(0), 4)
+
+
+def test_pulse_paths_start_and_end_at_stable_states() -> None:
+    study = switching_study()
+    assert study.graph is not None
+    nodes = [np.array(data["x"]) for _, data in study.graph.nodes(data=True)]
+    moves = sum(r not in (i, -1) for i, row in enumerate(study.graph.graph["pulse_table"]) for r in row)
+    paths = pulse_paths(study.graph, study.network, n_steps=300)
+    assert len(paths) == moves > 0
+    for path in paths:
+        start, end = (min(np.linalg.norm(x - path[k]) for x in nodes) for k in (0, -1))
+        assert start == 0.0
+        assert end < 1e-9
+
+
+@pytest.mark.slow
+def test_flip_flop_of_two_bits_has_four_states_and_no_proof() -> None:
+    study = run_study(load("flipflop-2bit"))
+    assert study.graph is not None
+    assert study.graph.number_of_nodes() == 4
+    assert study.wrong_transitions == ()
+    assert {v.result.verdict for v in study.verdicts} == {"refuted"}
+    assert study.task_run is not None
+    assert study.task_run.error_rate < 0.1
+
+
+@pytest.mark.slow
+def test_lorenz_from_x_alone() -> None:
+    study = run_study(load("lorenz63"))
+    assert study.vpt_lyapunov is not None
+    assert study.vpt_lyapunov.mean() >= 9.0
+    assert len(study.matches) == 3
+    for match in study.matches:
+        assert match.found_output is not None
+        assert abs(match.found_output[0] - match.true_output[0]) < 0.02
+        assert abs(match.found_multipliers[0] - match.true_multipliers[0]) < 0.02
+    assert study.lyapunov is not None
+    assert study.lyapunov.exponents[0] == pytest.approx(0.9056, abs=0.06)
+    assert study.verdicts[0].result.verdict == "proved"
+
+
+def test_numbers_and_inputs_in_words() -> None:
+    assert number(1234567.0) == "1,234,567"
+    assert number(float("inf")) == "unbounded"
+    assert number(-12.3456, 3) == "−12.3"
+    assert describe_inputs(Zero()) == "zero input"
+    assert describe_inputs(InputBox([0, 1], [1, 2])) == "every input sequence with values in [0, 1] × [1, 2]"
