@@ -39,7 +39,7 @@ __all__ = [
 T = TypeVar("T")
 
 #: Seconds after which a verdict begins no new attempt, so that a report comes in time.
-BUDGET: Final = 12.0
+BUDGET: Final = 6.0
 
 #: How much of the progress bar each step takes.
 SHARE: Final = {
