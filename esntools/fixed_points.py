@@ -123,9 +123,15 @@ def _multipliers(network: EchoStateNetwork, x: FloatArray, n_wanted: int | None)
         if k >= n - 1 or n <= 64:
             values = np.linalg.eigvals(network.jacobian(x))[: max(n, k)]
             break
-        operator = scipy.sparse.linalg.LinearOperator(
-            (n, n), matvec=lambda v: network.jacobian_vector(x, np.ravel(v)), dtype=np.float64
-        )
+        equation, a = FixedPointEquation(network), network.leak_rate
+        X = x[None]
+        S = equation.slope(equation.image(X)[1])
+
+        def product(v: FloatArray) -> FloatArray:
+            v = np.ravel(v)
+            return np.asarray((1.0 - a) * v + a * equation.product(X, S, v[None])[0])
+
+        operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=product, dtype=np.float64)
         try:
             # ARPACK's own start vector is random; an answer should not be.
             leading = scipy.sparse.linalg.eigs(
