@@ -118,19 +118,19 @@ class FixedPoints:
 def _multipliers(network: EchoStateNetwork, x: FloatArray, n_wanted: int | None) -> ComplexArray:
     n = network.n_units
     k = n if n_wanted is None and n <= _ALL_EIGENVALUES else (n_wanted or _LEADING)
+    equation, a = FixedPointEquation(network), network.leak_rate
+    X = x[None]
+    S = equation.slope(equation.image(X)[1])
+
+    def product(v: FloatArray) -> FloatArray:
+        v = np.ravel(v)
+        return np.asarray((1.0 - a) * v + a * equation.product(X, S, v[None])[0])
+
     values = None
     while values is None:
         if k >= n - 1 or n <= 64:
             values = np.linalg.eigvals(network.jacobian(x))[: max(n, k)]
             break
-        equation, a = FixedPointEquation(network), network.leak_rate
-        X = x[None]
-        S = equation.slope(equation.image(X)[1])
-
-        def product(v: FloatArray) -> FloatArray:
-            v = np.ravel(v)
-            return np.asarray((1.0 - a) * v + a * equation.product(X, S, v[None])[0])
-
         operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=product, dtype=np.float64)
         try:
             # ARPACK's own start vector is random; an answer should not be.
