@@ -26,7 +26,7 @@ from esntools.plotting import (
     plot_task,
     plot_vpt,
 )
-from esntools.sentences import number
+from esntools.sentences import near
 
 __all__ = ["ReportFigure", "report_figures", "to_svg"]
 
@@ -72,15 +72,17 @@ def _vpt_values(study: Study) -> tuple[Any, str]:
     return (study.vpt_steps, "steps") if in_lyapunov is None else (in_lyapunov, "Lyapunov times")
 
 
-def _point_name(output: Any) -> str:
-    values = ", ".join(number(float(v), 3) for v in np.atleast_1d(output))
-    return f"at {values}"
+def _point_name(output: Any, scale: float) -> str:
+    return "at " + ", ".join(near(float(v), 100.0 * scale) for v in np.atleast_1d(output))
 
 
 def _eigenvalue_figure(study: Study) -> Axes | None:
     found = [m for m in study.matches if m.point is not None]
     if found:
-        sets = {_point_name(m.found_output): m.point.eigenvalues[:8] for m in found if m.point is not None}
+        scale = max(float(np.abs(m.true_output).max()) for m in found) or 1.0
+        sets = {
+            _point_name(m.found_output, scale): m.point.eigenvalues[:8] for m in found if m.point is not None
+        }
         reference = np.concatenate([np.ravel(m.true_multipliers) for m in study.matches])
         return plot_eigenvalues(sets, reference=reference)
     for name, points in study.fixed_points.items():

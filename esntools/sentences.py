@@ -13,7 +13,7 @@ from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputCl
 if TYPE_CHECKING:
     from esntools.findings import Study, Verdict
 
-__all__ = ["describe_inputs", "number", "summary_lines", "verdict_sentence"]
+__all__ = ["describe_inputs", "near", "number", "summary_lines", "verdict_sentence"]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -39,7 +39,7 @@ def _listed(items: Sequence[str]) -> str:
     return items[0] if len(items) == 1 else ", ".join(items[:-1]) + " and " + items[-1]
 
 
-def _near(value: float, scale: float) -> str:
+def near(value: float, scale: float) -> str:
     """Return a value with as many decimals as matter at this scale."""
     decimals = 4 - (math.floor(math.log10(scale)) if scale > 0.0 else 0)
     return number(round(value, decimals) + 0.0, 6)
@@ -149,7 +149,7 @@ def _fixed_point_line(study: Study) -> str:
         more = f" ({_plural(extra, 'further one')} without a counterpart)" if extra > 0 else ""
         pairs = _listed(
             [
-                f"{_near(float(m.found_output[0]), scale)} (true {_near(float(m.true_output[0]), scale)})"
+                f"{near(float(m.found_output[0]), scale)} (true {near(float(m.true_output[0]), scale)})"
                 for m in found
                 if m.found_output is not None
             ]

@@ -73,12 +73,13 @@ def plot_eigenvalues(
         values = np.asarray(values, dtype=np.complex128)
         outside = np.abs(values) > 1.0
         # Sets that coincide stay visible: each mark is smaller than the one before it.
-        size = 2.2 if many else max(2.8, 6.4 - 1.5 * i)
+        size = 2.2 if many else max(4.0, 7.4 - 1.8 * i)
         for part, face in ((values[~outside], "none"), (values[outside], _COLOURS[i % len(_COLOURS)])):
             ax.plot(
                 part.real, part.imag, ls="", marker=_MARKS[i % len(_MARKS)], mfc=face,
-                mec=_COLOURS[i % len(_COLOURS)] if face == "none" else "white", ms=size,
-                mew=0.6 if many else 0.9, zorder=3 + i,
+                mec=_COLOURS[i % len(_COLOURS)] if face == "none" else "white",
+                ms=size if face == "none" else size + 1.0,
+                mew=0.6 if many else (0.9 if face == "none" else 0.5), zorder=3 + i,
                 label=name if (face == "none") != bool(outside.any()) else "_",
             )  # fmt: skip
     if reference is not None:
@@ -139,8 +140,9 @@ def plot_contraction(
     slowest = 1.0 - float(np.min(network.leak_rate))
     gains = {b.name.replace("-", " "): b.critical_gain for b in verdict.bounds if "on the" not in b.name}
     for bound in () if derivation is None else derivation.bounds:
-        # The same norm may come from both sides; the names begin alike.
-        if not any(name.split()[0].lower() == bound.name.split()[0].lower() for name in gains):
+        # The same norm may come from both sides under names that share a word.
+        words = set(bound.name.lower().split())
+        if not any(words & set(name.lower().split()) for name in gains):
             gains[bound.name] = bound.critical_gain_value
     drawn = [(name, g * radius) for name, g in gains.items() if g is not None and np.isfinite(g)]
     drawn = sorted(drawn, key=lambda item: -item[1])[:5]

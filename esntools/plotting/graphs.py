@@ -172,13 +172,15 @@ def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax:
     weak = _weak(graph)
     thresholds = [d["threshold"] for _, _, d in graph.edges(data=True) if d.get("threshold") is not None]
     strongest = min(thresholds, default=1.0)
+    step = 2.0 / max(len(nodes) - 1, 1)
+    longest = max((abs(place[index[i], 0] - place[index[j], 0]) for i, j in graph.edges), default=0.0)
     labelled = graph.number_of_edges() <= 40
     for source, target, data in graph.edges(data=True):
         if source == target:
             continue
         p, q = place[index[source]], place[index[target]]
         look, text = _edge_look(data, weak, strongest)
-        skips = in_line and abs(p[0] - q[0]) > 1.5 * 2.0 / max(len(nodes) - 1, 1)
+        skips = in_line and abs(p[0] - q[0]) > 1.5 * step
         bend = 2.2 * _BEND if skips else _BEND
         ax.add_patch(
             FancyArrowPatch(
@@ -225,7 +227,7 @@ def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax:
         )  # fmt: skip
     ax.set_aspect("equal")
     ax.set_xlim(place[:, 0].min() - 0.6, place[:, 0].max() + 0.6)
-    below = 0.42 if not in_line else (0.6 if len(nodes) > 2 else 0.35)
+    below = 0.42 if not in_line else (0.65 if longest > 1.5 * step else 0.35)
     ax.set_ylim(place[:, 1].min() - below, place[:, 1].max() + below)
     ax.set_axis_off()
     return ax
