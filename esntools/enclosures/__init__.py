@@ -1,9 +1,10 @@
 """Proved bounds of an activation and of its slope on an interval, infinite ones included.
 
-Branch and bound over the enclosures of `esntools.jets`. On a box the derivative of order i is bounded by its
-own enclosure, by the mean-value form with the order above, and by its values at the ends where it is
-monotone; half-lines are boxes of the asymptotic arithmetic of `esntools.tails`. The box with the
-largest bound is halved until no box can exceed a value that is attained by more than the tolerance.
+Branch and bound over the enclosures of `esntools.enclosures.jets`. On a box the derivative of order i is
+bounded by its own enclosure, by the mean-value form with the order above, and by its values at the ends
+where it is monotone; half-lines are boxes of the asymptotic arithmetic of `esntools.enclosures.tails`. The
+box with the largest bound is halved until no box can exceed a value that is attained by more than the
+tolerance.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from esntools.enclosures.expressions import canonical_text, parse_expression
+from esntools.enclosures.intervals import WHOLE, Interval, NotReal
+from esntools.enclosures.jets import Program
+from esntools.enclosures.tails import TailUnknown
 from esntools.errors import InvalidInputError, UnsupportedError
-from esntools.expressions import canonical_text, parse_expression
-from esntools.intervals import WHOLE, Interval, NotReal
-from esntools.jets import Program
-from esntools.tails import TailUnknown
 
 __all__ = ["Bound", "bound_slope", "bound_value", "enclose_at"]
 
@@ -275,7 +276,7 @@ def bound_slope(
     Parameters
     ----------
     expression : str or sympy.Expr
-        In one real variable, see `esntools.expressions.parse_expression`.
+        In one real variable, see `esntools.enclosures.expressions.parse_expression`.
     low, high : float, optional
         The interval; the whole line by default.
     tolerance : float, optional
