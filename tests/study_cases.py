@@ -7,11 +7,11 @@ from functools import cache
 
 import numpy as np
 
-from esntools.findings import Study
 from esntools.fixed_points import match_equilibria
 from esntools.series import Series
 from esntools.spec import ExplainSpec, FitSpec, ForecastSpec, StudySpec, VerifySpec
 from esntools.study import run_study
+from esntools.study.findings import Study
 from esntools.systems import henon
 from esntools.zoo import load
 

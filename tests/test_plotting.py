@@ -20,9 +20,9 @@ from matplotlib.figure import Figure
 from esntools import plotting
 from esntools.climate import Climate, ForecastWindow, compare_climate
 from esntools.errors import InvalidInputError
-from esntools.findings import TaskRun
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting import style
+from esntools.study.findings import TaskRun
 
 K = np.arange(1500)
 

@@ -20,9 +20,9 @@ from esntools.certificates import check_certificate
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork, Readout
 from esntools.report import write_report
-from esntools.report_equations import equation_svg, report_equations
-from esntools.report_figures import to_svg
-from esntools.report_tables import audit_text, report_tables
+from esntools.report.equations import equation_svg, report_equations
+from esntools.report.figures import to_svg
+from esntools.report.tables import audit_text, report_tables
 
 VOID = {"meta", "br", "link", "img", "hr"}
 

@@ -12,12 +12,12 @@ from study_cases import SETTINGS, henon_series, henon_study, switching_study
 
 from esntools import study as study_module
 from esntools.errors import InvalidInputError
-from esntools.findings import study_document
 from esntools.inputs import AnyInput, InputAlphabet, InputBox, Zero
-from esntools.sentences import describe_inputs, number
 from esntools.spec import StudySpec
-from esntools.steps import Steps, chosen_seed, input_class, with_options
 from esntools.study import pulse_paths, run_study
+from esntools.study.findings import study_document
+from esntools.study.sentences import describe_inputs, number
+from esntools.study.steps import Steps, chosen_seed, input_class, with_options
 from esntools.zoo import load
 
 

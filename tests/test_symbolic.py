@@ -15,13 +15,12 @@ from matplotlib.mathtext import MathTextParser
 from naive_symbolic import finite_difference_jacobian, spectral_radius, vertex_jacobians
 from strategies import networks
 
-from esntools import norms
 from esntools.activations import ACTIVATIONS, Activation
 from esntools.errors import InvalidInputError, UnsupportedError
 from esntools.inputs import InputBox
-from esntools.matrix_calculus import differentiate
 from esntools.network import EchoStateNetwork, Readout
-from esntools.symbolic import Derivation, derive
+from esntools.symbolic import Derivation, derive, norms
+from esntools.symbolic.matrix_calculus import differentiate
 
 CUSTOM = ("tanh(2*x) + x/10", "x/(1 + exp(-x))", "Piecewise((x, x > 0), (exp(x) - 1, True))")
 

@@ -16,7 +16,7 @@ from esntools.errors import InvalidInputError
 from esntools.plotting.style import BLUE, GREY, INK, PALE, RED, TICK, key, new_axes, panels, style
 
 if TYPE_CHECKING:
-    from esntools.findings import TaskRun
+    from esntools.study.findings import TaskRun
     from esntools.training import Fit
 
 __all__ = [
@@ -368,7 +368,7 @@ def plot_task(run: TaskRun, *, n_steps: int = 400, ax: Axes | None = None) -> Ax
 
     Examples
     --------
-    >>> from esntools.findings import TaskRun
+    >>> from esntools.study.findings import TaskRun
     >>> square = np.sign(np.sin(0.1 * np.arange(100)) + 0.01)[:, None]
     >>> len(plot_task(TaskRun(np.zeros((100, 1)), square, 0.9 * square, 0.0, 0.1)).child_axes)
     1

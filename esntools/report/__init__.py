@@ -14,14 +14,14 @@ import jinja2
 from esntools import files
 from esntools.errors import InvalidInputError
 from esntools.excitable import write_graph
-from esntools.findings import Study, Verdict, study_document
-from esntools.report_equations import report_equations
-from esntools.report_figures import ReportFigure, report_figures
-from esntools.report_tables import audit_text, bounds_table, report_tables
+from esntools.report.equations import report_equations
+from esntools.report.figures import ReportFigure, report_figures
+from esntools.report.tables import audit_text, bounds_table, report_tables
+from esntools.study.findings import Study, Verdict, study_document
 
 __all__ = ["write_report"]
 
-_TEMPLATES: Final = Path(__file__).parent / "templates"
+_TEMPLATES: Final = Path(__file__).parent
 
 _MEANS: Final = {
     "proved": "whatever admissible input comes, in the long run the state is a function of the input alone. "

@@ -13,7 +13,7 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 
 from esntools.network import EchoStateNetwork
-from esntools.sentences import number
+from esntools.study.sentences import number
 
 __all__ = ["equation_svg", "report_equations"]
 

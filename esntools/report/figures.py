@@ -12,7 +12,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
-from esntools.findings import Study
 from esntools.plotting import (
     plot_attractor,
     plot_contraction,
@@ -26,7 +25,8 @@ from esntools.plotting import (
     plot_task,
     plot_vpt,
 )
-from esntools.sentences import near
+from esntools.study.findings import Study
+from esntools.study.sentences import near
 
 __all__ = ["ReportFigure", "report_figures", "to_svg"]
 

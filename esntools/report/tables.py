@@ -9,8 +9,8 @@ from typing import Any, final
 
 import numpy as np
 
-from esntools.findings import Study, Verdict
-from esntools.sentences import number
+from esntools.study.findings import Study, Verdict
+from esntools.study.sentences import number
 
 __all__ = ["Table", "audit_text", "bounds_table", "report_tables"]
 

@@ -16,7 +16,6 @@ from esntools._typing import FloatArray, Progress, RandomState, no_progress
 from esntools.climate import Climate, ForecastWindow, compare_climate
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network, visit_graph
-from esntools.findings import Study, TaskRun, Verdict, study_document
 from esntools.fixed_points import EquilibriumMatch, FixedPoints, find_fixed_points, match_equilibria
 from esntools.inputs import InputClass, Zero
 from esntools.lyapunov import LyapunovSpectrum, lyapunov_spectrum
@@ -24,7 +23,8 @@ from esntools.network import EchoStateNetwork
 from esntools.series import Series
 from esntools.simulation import drive, forecast
 from esntools.spec import StudySpec
-from esntools.steps import (
+from esntools.study.findings import Study, TaskRun, Verdict, study_document
+from esntools.study.steps import (
     SHARE,
     Steps,
     ask,

@@ -12,7 +12,7 @@ from esntools._typing import Document, FloatArray
 from esntools.climate import Climate, ForecastWindow
 from esntools.inputs import InputClass
 from esntools.network import EchoStateNetwork
-from esntools.sentences import describe_inputs, summary_lines
+from esntools.study.sentences import describe_inputs, summary_lines
 
 if TYPE_CHECKING:
     import networkx

@@ -11,7 +11,7 @@ import numpy as np
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 
 if TYPE_CHECKING:
-    from esntools.findings import Study, Verdict
+    from esntools.study.findings import Study, Verdict
 
 __all__ = ["describe_inputs", "near", "number", "summary_lines", "verdict_sentence"]
 

@@ -16,12 +16,12 @@ from esntools._typing import Document, FloatArray, Progress, RandomState
 from esntools.certificates import Verdict as CertifiedVerdict
 from esntools.certificates import certify_esp
 from esntools.errors import EsntoolsError, InvalidInputError, nearest_name
-from esntools.findings import Verdict
 from esntools.inputs import AnyInput, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
-from esntools.sentences import describe_inputs
 from esntools.series import Series
 from esntools.spec import FitSpec, StudySpec
+from esntools.study.findings import Verdict
+from esntools.study.sentences import describe_inputs
 from esntools.zoo import ZooModel
 
 __all__ = [

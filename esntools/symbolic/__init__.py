@@ -11,12 +11,12 @@ import numpy as np
 import sympy
 from numpy.typing import ArrayLike
 
-from esntools import norms
 from esntools._typing import FloatArray
 from esntools.errors import InvalidInputError
 from esntools.inputs import InputClass
-from esntools.matrix_calculus import differentiate, evaluate
 from esntools.network import EchoStateNetwork
+from esntools.symbolic import norms
+from esntools.symbolic.matrix_calculus import differentiate, evaluate
 
 if TYPE_CHECKING:
     from esntools.activations import Activation
@@ -191,19 +191,19 @@ class Derivation:
 
     def text(self) -> str:
         """Return the derivation and the proof as plain text."""
-        from esntools.proof_text import plain_text
+        from esntools.symbolic.proof_text import plain_text
 
         return plain_text(self)
 
     def latex(self) -> str:
         """Return the derivation and the proof as a LaTeX document that compiles by itself."""
-        from esntools.proof_text import latex_document
+        from esntools.symbolic.proof_text import latex_document
 
         return latex_document(self)
 
     def latex_steps(self) -> list[str]:
         """Return the formulas of the proof, one each, in the part of LaTeX that Matplotlib can draw."""
-        from esntools.proof_text import formulas
+        from esntools.symbolic.proof_text import formulas
 
         return formulas(self, mathtext=True)
 
