@@ -345,7 +345,7 @@ def test_a_folder_that_only_trying_shows_to_be_closed(
     def refuse(*arguments: object, **options: object) -> None:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("esntools.sources.tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr("esntools.cli.sources.tempfile.TemporaryFile", refuse)
     _csv("x.csv", _wave(), header="x")
     _refused(
         capsys, "fit", "x.csv", "-o", "m.npz", says=("m.npz: .: Read-only file system", "choose another")

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from esntools import cli, commands
-from esntools.arguments import Misuse, join_negative, make_parser, parse
-from esntools.console import ProgressLine
+from esntools import cli
+from esntools.cli import commands
+from esntools.cli.arguments import Misuse, join_negative, make_parser, parse
+from esntools.cli.console import ProgressLine
 from esntools.errors import EsntoolsWarning, InvalidInputError
 from esntools.network import EchoStateNetwork
 

@@ -9,8 +9,8 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from esntools.arguments import Misuse, join_negative, parse
-from esntools.console import BROKEN_PIPE, DONE, INTERNAL, INTERRUPTED, MISUSE, ProgressLine
+from esntools.cli.arguments import Misuse, join_negative, parse
+from esntools.cli.console import BROKEN_PIPE, DONE, INTERNAL, INTERRUPTED, MISUSE, ProgressLine
 from esntools.errors import EsntoolsError, EsntoolsWarning
 
 __all__ = ["main"]
@@ -82,7 +82,7 @@ def _run(arguments: list[str], progress: ProgressLine) -> int:
         return DONE
     if options.command is None:
         raise Misuse("COMMAND: missing; say what to do; see esntools --help")
-    from esntools import commands
+    from esntools.cli import commands
 
     return commands.COMMANDS[options.command](options, progress)
 

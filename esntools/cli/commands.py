@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from esntools.console import DONE, NO, UNDECIDED, ProgressLine
-from esntools.errors import EsntoolsError, InvalidInputError
-from esntools.sources import (
+from esntools.cli.console import DONE, NO, UNDECIDED, ProgressLine
+from esntools.cli.sources import (
     check_writable,
     emit,
     fit_file,
@@ -28,6 +27,7 @@ from esntools.sources import (
     to_json,
     zoo_model,
 )
+from esntools.errors import EsntoolsError, InvalidInputError
 
 if TYPE_CHECKING:
     from esntools._typing import FloatArray
@@ -394,8 +394,8 @@ def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
 def _visits(fit: Fit, explain: ExplainSpec, seed: int, progress: ProgressLine) -> Any:
     """Return the graph of visits of a free run of 20 000 steps to the fixed points of the closed loop."""
 
+    from esntools.excitable.visits import visit_graph
     from esntools.fixed_points import find_fixed_points
-    from esntools.visits import visit_graph
 
     states = _free_run(fit, 20000)
     points = find_fixed_points(

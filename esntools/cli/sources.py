@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from esntools._typing import Document
-from esntools.console import ProgressLine
+from esntools.cli.console import ProgressLine
 from esntools.errors import InvalidInputError
 
 if TYPE_CHECKING:

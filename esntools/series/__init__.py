@@ -14,7 +14,7 @@ import numpy as np
 
 from esntools._typing import FloatArray, IntArray
 from esntools.errors import EsntoolsWarning, InvalidInputError
-from esntools.tables import Column, Table, read_table
+from esntools.series.tables import Column, Table, read_table
 
 __all__ = ["Series", "read_series"]
 
