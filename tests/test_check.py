@@ -9,6 +9,7 @@ import math
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,16 @@ def test_what_is_not_a_certificate(
     assert check.main([str(path)]) == code
     output = capsys.readouterr()
     assert len((output.out + output.err).splitlines()) == 1
+
+
+def test_a_sparse_array_of_absurd_size_is_not_filled_up() -> None:
+    empty = {"type": "f8", "data": "", "rows": "", "columns": ""}
+    forged = copy.deepcopy(EXAMPLES["alphabet"])
+    forged["network"] |= {"n_units": 4000, "n_inputs": 10**6, "W_in": empty | {"shape": [4000, 10**6]}}
+    forged["network"]["W"] = empty | {"shape": [4000, 4000]}
+    start = time.perf_counter()
+    assert check_certificate(forged).verdict == "undecided"
+    assert time.perf_counter() - start < 30.0
 
 
 def test_outcomes_by_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -209,6 +209,8 @@ def array(value: Any, place: str, *shape: int | None) -> list[list[float]]:
     need(isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**6 for n in size), "bad shape")
     fits = len(size) == len(shape) and all(m is None or n == m for n, m in zip(size, shape))
     need(fits and kind in ("f8", "f4"), f"{place}: wrong shape {size} or type")
+    if math.prod(size) > 4 * MAX_UNITS**2:
+        raise Undecided(f"{place}: too large for this checker")
     flat, width = unpack(data, {"f8": "d", "f4": "f"}[kind], place), size[-1]
     need(all(map(math.isfinite, flat)), f"{place}: every number must be finite")
     if sparse:
@@ -372,8 +374,8 @@ class Ball:
     """
 
     def __init__(self, net: Network, part: Any, drive: list[Fraction]) -> None:
-        x_part, r_part, C_part = fields(part, "ball", "centre", "radius", "C")
-        n, x, r = net.n, vector(x_part, "ball.centre", net.n), number(r_part, "ball.radius")
+        n, (x_part, r_part, C_part) = net.n, fields(part, "ball", "centre", "radius", "C")
+        self.x, self.r = x, r = vector(x_part, "ball.centre", n), number(r_part, "ball.radius")
         need(0 < r <= 1, "ball.radius: must lie in (0, 1]")
         C = Matrix.of(array(C_part, "ball.C", n, n))
         W, curl, square = net.W, diagonal([F(0)] * n), [F(0)] * n
@@ -398,7 +400,6 @@ class Ball:
         unsure = abs(C).times(self.error.times(ones))
         enclosed = all(g + r * (s + e) < r for g, s, e in zip(abs(C).times(residual), slope, unsure))
         need(enclosed, "ball: does not enclose a fixed point")
-        self.x, self.r = x, r
 
 
 def check_refuted(document: Any, net: Network, theorem: str) -> str:
