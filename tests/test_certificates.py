@@ -17,6 +17,7 @@ from esntools.certificates.bounds import (
     incremental_lurie,
     perron_weights,
     spectral_norm,
+    uniform_slope_radius,
 )
 from esntools.certificates.certify import certify_esp
 from esntools.certificates.refute import _documents, _equilibria, _Map, _starts
@@ -323,3 +324,75 @@ def test_a_spent_budget_is_inconclusive() -> None:
 def test_huge_weights_are_survived() -> None:
     verdict = certify_esp(EchoStateNetwork([[1e300, 1.0], [0.0, 1e-300]]), AnyInput())
     assert verdict.verdict in ("refuted", "inconclusive")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "network",
+    [
+        EchoStateNetwork([[1e100]]),
+        EchoStateNetwork([[-1e100]], activation="identity"),
+        EchoStateNetwork([[0.5, 1e-300], [1e90, 0.5]]),
+        EchoStateNetwork([[0.5]], leak_rate=5e-324),
+        EchoStateNetwork([[0.5]], readout=Readout([[1e300]], b_out=[1e300]), W_fb=[[1e90]]),
+        EchoStateNetwork([[0.5]], readout=Readout([[0.1]], W_sq=[[1e300]]), W_fb=[[1e90]]),
+    ],
+)
+@pytest.mark.parametrize("inputs", [AnyInput(), Zero()])
+def test_extreme_weights_end_in_a_verdict(network: EchoStateNetwork, inputs: AnyInput | Zero) -> None:
+    assert certify_esp(network, inputs).verdict in ("refuted", "inconclusive")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        InputBox(-1e308, 1e308), InputBox(1e300, 1e308), Constant(1e300),
+        InputAlphabet([[-1e308], [1e308]]), InputSignal([[-1e308], [1e308]]),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("weight", [1.0, 1e90])
+def test_extreme_inputs_end_in_a_verdict(
+    inputs: InputBox | Constant | InputAlphabet | InputSignal, weight: float
+) -> None:
+    verdict = certify_esp(EchoStateNetwork([[1.5]], W_in=[[weight]]), inputs, bracket=False)
+    assert verdict.verdict in ("proved", "refuted", "inconclusive")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("weight", [0.0, 3.0])
+def test_a_long_delay_line_ends_in_a_verdict(weight: float) -> None:
+    """ARPACK fails on zero and on nilpotent matrices."""
+    sector = Sector(weight * np.eye(420, k=1), np.ones(420), np.zeros(420), np.ones(420))
+    assert np.isfinite(uniform_slope_radius(sector))
+    assert abs(spectral_norm(sector).bound.value - weight) < 1e-6
+    assert incremental_lurie(sector).bound.name == "incremental-lurie"
+
+
+@pytest.mark.parametrize(("seed", "scale"), [(6, 0.95), (8, 0.95), (15, 0.8), (17, 0.8), (6, 1.05)])
+def test_repeated_eigenvalues_do_not_stop_the_search(seed: int, scale: float) -> None:
+    """LAPACK's choice of one eigenvalue fails on W'W of about every twentieth orthogonal W."""
+    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(17, 17)))[0]
+    verdict = certify_esp(EchoStateNetwork(scale * Q), AnyInput())
+    assert verdict.verdict == ("proved" if scale < 1.0 else "refuted")
+
+
+def test_a_readout_without_outputs_is_none() -> None:
+    assert certify_esp(EchoStateNetwork([[0.5]], readout=Readout(np.zeros((0, 1)))), AnyInput()).rate < 1.0
+
+
+def test_sentences_do_not_claim_more_than_the_certificate() -> None:
+    # Under its own bias this closed loop forgets; only another drive gives it two fixed points.
+    biased = EchoStateNetwork([[1.1]], b=5.0)
+    refuted = certify_esp(biased, AnyInput())
+    assert refuted.verdict == "refuted"
+    assert "in place of input and bias" in refuted.sentence
+    assert "without input" not in refuted.sentence
+    assert certify_esp(biased, Zero()).verdict == "proved"
+    assert "without input" in certify_esp(EchoStateNetwork([[1.1]]), Zero()).sentence
+
+
+def test_candidates_are_checked_before_anything_runs() -> None:
+    for candidates in ([np.zeros(3)], [np.array([np.nan, 0.0])]):
+        with pytest.raises(InvalidInputError, match="candidates"):
+            certify_esp(EchoStateNetwork(0.5 * np.eye(2)), AnyInput(), candidates=candidates)

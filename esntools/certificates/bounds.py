@@ -140,9 +140,10 @@ def uniform_slope_radius(sector: Sector) -> float:
     start = np.cos(np.arange(len(J), dtype=np.float64))
     try:
         values = scipy.sparse.linalg.eigs(J, k=6, which="LM", return_eigenvectors=False, v0=start, tol=1e-4)
-    except scipy.sparse.linalg.ArpackNoConvergence as error:
-        values = error.eigenvalues if len(error.eigenvalues) else np.zeros(1)
-    return float(np.abs(values).max())
+    except scipy.sparse.linalg.ArpackError as error:
+        # Nilpotent or zero matrices, clustered eigenvalues: what did converge, if anything.
+        values = getattr(error, "eigenvalues", np.zeros(0))
+    return float(np.abs(values).max(initial=0.0))
 
 
 def _norm2(M: FloatArray) -> float:
@@ -150,7 +151,10 @@ def _norm2(M: FloatArray) -> float:
     if len(M) <= 300:
         return float(np.linalg.norm(M, 2))
     start = np.cos(np.arange(len(M), dtype=np.float64))
-    value = scipy.sparse.linalg.svds(M, k=1, return_singular_vectors=False, v0=start, tol=1e-6)
+    try:
+        value = scipy.sparse.linalg.svds(M, k=1, return_singular_vectors=False, v0=start, tol=1e-6)
+    except scipy.sparse.linalg.ArpackError:
+        return float(np.linalg.norm(M, 2))
     return float(value[0])
 
 
@@ -247,7 +251,10 @@ def _euclidean_candidate(sector: Sector, Y: FloatArray | None) -> Candidate | No
     product = ((np.sqrt(a) * root * sector.gain)[:, None] * W) / root
     step = product.T @ product
     step[np.diag_indices_from(step)] += 1.0 - a
-    top = float(scipy.linalg.eigvalsh(step, subset_by_index=[len(a) - 1, len(a) - 1])[0])
+    if not np.all(np.isfinite(step)):
+        return None
+    # Not LAPACK's choice of one eigenvalue, which fails on some repeated ones.
+    top = float(np.linalg.eigvalsh(step)[-1])
     if not top < 1.0 - _CLEARANCE:
         return None
     for share in (0.03, 0.5):
@@ -330,6 +337,8 @@ def diagonal_schur(
             Z = B @ V
             H = t * t * G * G - t * (V * V + V.T * V.T) + Z * Z
             H[np.diag_indices(n)] *= 1.0 + 1e-13
+            if not np.all(np.isfinite(H)):
+                break
             gradient = np.diag(Z) - t * np.diag(G)
             solved = scipy.linalg.cho_solve(
                 scipy.linalg.cho_factor(H), np.column_stack([gradient, np.ones(n)])
@@ -351,9 +360,9 @@ def diagonal_schur(
     value = math.sqrt(best)
     candidate = None
     if value < 1.0 - _CLEARANCE:
-        Y = best_x / sector.a
+        Y = best_x * (sector.a.min() / sector.a)
         Y = (Y / Y.max()).astype(np.float32).astype(np.float64)
-        candidate = _euclidean_candidate(sector, Y)
+        candidate = _euclidean_candidate(sector, Y) if Y.min() > 0.0 else None
     gain = 1.0 / value if value > 0.0 else None
     bound = BoundReached("diagonal-schur", value, False, gain, time.perf_counter() - start)
     return Rung(bound, candidate, best_x)
@@ -423,9 +432,12 @@ def _ellipse_gain(sector: Sector, S: FloatArray) -> float | None:
         if len(Y) <= 150:
             top = np.linalg.eigvalsh(hermitian)[-1]
         else:
-            top = scipy.sparse.linalg.eigsh(
-                hermitian, k=1, which="LA", return_eigenvectors=False, v0=start, tol=1e-4
-            )[0]
+            try:
+                top = scipy.sparse.linalg.eigsh(
+                    hermitian, k=1, which="LA", return_eigenvectors=False, v0=start, tol=1e-4
+                )[0]
+            except scipy.sparse.linalg.ArpackError:
+                return None
         worst = max(worst, float(top))
     return (2.0 - a) / (L * worst) if worst > 0.0 and L > 0.0 else None
 

@@ -32,6 +32,7 @@ from esntools.certificates.verdicts import Certified, Inconclusive, Refuted, Ver
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
+from esntools.readout import checked_array
 
 __all__ = ["certify_esp"]
 
@@ -81,8 +82,10 @@ def _box_sector(network: EchoStateNetwork, box: InputBox) -> tuple[Sector, int] 
         return None
     folded = network.folded()
     W, size = folded.dense_W(), np.abs(folded.dense_W())
-    middle = folded.b + folded.W_in @ (0.5 * (box.low + box.high))
-    spread = np.abs(folded.W_in) @ (0.5 * (box.high - box.low))
+    middle = folded.b + folded.W_in @ (0.5 * box.low + 0.5 * box.high)
+    spread = np.abs(folded.W_in) @ (0.5 * box.high - 0.5 * box.low)
+    if not np.all(np.isfinite(middle) & np.isfinite(spread)):
+        return None
     low, high = np.full(n, phi.value_bounds[0]), np.full(n, phi.value_bounds[1])
     for steps in range(201):
         centre, radius = W @ (0.5 * (low + high)) + middle, size @ (0.5 * (high - low)) + spread
@@ -236,9 +239,11 @@ def certify_esp(
 
         network = from_reservoirpy(network)
     _validated(network, inputs, budget)
+    known = [checked_array(x, "candidates", (network.n_units,), "(n_units,)") for x in candidates]
     # Two BLAS threads on matrices of this size cost more than they bring, many times more on a busy machine.
-    with threadpool_limits(limits=1 if network.n_units <= 1000 else None):
-        return _decide(network, inputs, budget, candidates, bracket, progress)
+    # Trials that overflow are discarded one by one.
+    with threadpool_limits(limits=1 if network.n_units <= 1000 else None), np.errstate(all="ignore"):
+        return _decide(network, inputs, budget, known, bracket, progress)
 
 
 def _decide(
@@ -253,7 +258,7 @@ def _decide(
     ladder = _Ladder(network, inputs, deadline, progress)
     reason = _unsupported(network)
     if reason:
-        return _inconclusive(ladder, reason, "", False)
+        return _inconclusive(ladder, reason, "this says nothing about the network", False)
     squares = network.W_fb is not None and network.readout is not None and not network.readout.is_affine
     if not squares:
         certified = _prove(ladder, bracket is True)
@@ -267,7 +272,7 @@ def _decide(
     if refutation is not None:
         proved = _proved_gain(ladder)[0] if bracket and not squares else None
         return Refuted(
-            refutation.theorem, _refuted_sentence(refutation, network), tuple(ladder.bounds),
+            refutation.theorem, _refuted_sentence(refutation, network, inputs), tuple(ladder.bounds),
             refutation.document, network.content_hash, inputs, proved, 1.0, refutation,
         )  # fmt: skip
     if ladder.out_of_time:
@@ -291,8 +296,11 @@ def _unsupported(network: EchoStateNetwork) -> str:
     if network.n_units > check.MAX_UNITS:
         return f"{network.n_units} units; the checker goes up to {check.MAX_UNITS}"
     # Squares of larger weights overflow in the search for a witness.
-    blocks = (network.W, network.W_in, network.b, network.W_fb)
-    if max((float(abs(m).max()) for m in blocks if m is not None and m.size), default=0.0) > 1e100:
+    blocks: list[Any] = [network.W, network.W_in, network.b]
+    readout = network.readout
+    if network.W_fb is not None and readout is not None:
+        blocks += [network.W_fb @ m for m in (readout.W_out, readout.W_sq, readout.b_out) if m is not None]
+    if not all(float(abs(m).max()) <= 1e100 for m in blocks if m.size):
         return "a weight exceeds 1e100, beyond which no witness is searched for"
     return ""
 
@@ -334,9 +342,12 @@ def _prove(ladder: _Ladder, bracket: bool) -> Certified | None:
     )  # fmt: skip
 
 
-def _refuted_sentence(refutation: Refutation, network: EchoStateNetwork) -> str:
+def _refuted_sentence(refutation: Refutation, network: EchoStateNetwork, inputs: InputClass) -> str:
     stable = sum(p.stable for p in refutation.points)
     where = "without input" if network.n_inputs == 0 else "under one admissible constant input"
+    if isinstance(inputs, AnyInput):
+        # The witness is a drive: the network's own bias may lead elsewhere.
+        where = "under one constant drive in place of input and bias"
     if refutation.theorem == "two-fixed-points":
         kind = " (both attracting, in floating point)" if stable == 2 else ""
         return (

@@ -97,7 +97,8 @@ def array_section(array: Any) -> Document:
 
 def network_section(network: EchoStateNetwork) -> Document:
     """Return the network as a certificate embeds it: every weight exactly, and the content hash."""
-    readout = network.readout
+    # A readout without outputs is none.
+    readout = network.readout if network.n_outputs else None
 
     def optional(array: FloatArray | None) -> Document | None:
         return None if array is None else array_section(array)

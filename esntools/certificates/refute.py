@@ -137,15 +137,22 @@ def _constants(
                 yield driven(u)
         case InputBox():
             low, high = inputs.low, inputs.high
+
+            def between(share: float | FloatArray) -> FloatArray:
+                return np.clip((1.0 - share) * low + share * high, low, high)
+
             yield driven(np.clip(np.zeros(n_in), low, high))
             seen = {tuple(np.clip(np.zeros(n_in), low, high))}
-            middle = low + 0.5 * (high - low)
+            middle = 0.5 * low + 0.5 * high
             corners = [
                 np.where([(k >> j) & 1 for j in range(n_in)], high, low) for k in range(2 ** min(n_in, 3))
             ]
-            inner = [low + share * (high - low) for share in (0.25, 0.75)]
+            # Rounding must not lead out of the box.
+            inner = [between(share) for share in (0.25, 0.75)]
             several = (
-                [rng.uniform(low, high) for _ in range(2 if n_in == 1 else 6)] if np.any(low < high) else []
+                [between(rng.uniform(size=n_in)) for _ in range(2 if n_in == 1 else 6)]
+                if np.any(low < high)
+                else []
             )
             for u in [middle, *corners, *inner, *several]:
                 if tuple(u) not in seen:
@@ -231,7 +238,11 @@ def _unstable_witness(map_: _Map, point: Equilibrium) -> Document | None:
     R = congruence(P - J.T @ P @ J)
     if R is None:
         return None
-    _, vectors = scipy.linalg.eigh(P, subset_by_index=[0, 0])
+    try:
+        _, vectors = scipy.linalg.eigh(P, subset_by_index=[0, 0])
+    except np.linalg.LinAlgError:
+        # LAPACK's choice of one eigenvector fails on some repeated eigenvalues.
+        _, vectors = np.linalg.eigh(P)
     v = vectors[:, 0].astype(np.float32).astype(np.float64)
     if not float(v @ P @ v) < 0.0:
         return None
@@ -372,6 +383,8 @@ def find_refutation(
         if time.perf_counter() > deadline:
             return None
         progress("searching for a counterexample", k / len(trials))
+        if not np.all(np.isfinite(drive)):
+            continue
         map_ = _Map(network, drive)
         points = _equilibria(map_, [*known, *_starts(map_, rng, count)], deadline)
         if len(points) < 2 and all(p.stable for p in points):
