@@ -396,3 +396,10 @@ def test_candidates_are_checked_before_anything_runs() -> None:
     for candidates in ([np.zeros(3)], [np.array([np.nan, 0.0])]):
         with pytest.raises(InvalidInputError, match="candidates"):
             certify_esp(EchoStateNetwork(0.5 * np.eye(2)), AnyInput(), candidates=candidates)
+
+
+def test_the_record_of_an_inconclusive_verdict_is_json() -> None:
+    # The gain that subnormal weights would bear overflows.
+    verdict = certify_esp(EchoStateNetwork([[5e-324]], leak_rate=1e-12), AnyInput())
+    assert verdict.verdict == "inconclusive"
+    json.dumps(verdict.document, allow_nan=False)

@@ -412,6 +412,10 @@ def _refuted_gain(ladder: _Ladder) -> tuple[float | None, Document | None]:
     return None, None
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
 def _inconclusive(ladder: _Ladder, reason: str, advice: str, bracket: bool) -> Inconclusive:
     network = ladder.network
     proved = refuted = repair = None
@@ -440,8 +444,8 @@ def _inconclusive(ladder: _Ladder, reason: str, advice: str, bracket: bool) -> I
         "bounds": [
             {
                 "name": b.name,
-                "value": b.value if math.isfinite(b.value) else None,
-                "critical_gain": b.critical_gain,
+                "value": _finite(b.value),
+                "critical_gain": _finite(b.critical_gain),
             }
             for b in ladder.bounds
         ],
