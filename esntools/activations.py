@@ -230,7 +230,7 @@ class Activation:
         """Return phi as a SymPy expression in `symbol` (a real symbol ``x`` by default)."""
         import sympy
 
-        from esntools.expressions import parse_expression
+        from esntools.enclosures.expressions import parse_expression
 
         # Never sympify: it evaluates its argument as code, and the text may come from a file.
         expression = parse_expression(self.expression)
@@ -285,7 +285,7 @@ class Activation:
             ...
         esntools.errors.UnsupportedError: activation: Piecewise((0, x < 0), (1, True)) jumps by 1 ...
         """
-        from esntools.expressions import canonical_text, parse_expression
+        from esntools.enclosures.expressions import canonical_text, parse_expression
 
         text = canonical_text(expression)
         parsed = parse_expression(text)
@@ -299,7 +299,7 @@ class Activation:
 def _custom(text: str) -> Activation:
     """Return the activation of a canonical text; once made, the same one again."""
     from esntools.enclosures import bound_slope, bound_value
-    from esntools.evaluation import is_odd, numeric_functions
+    from esntools.enclosures.evaluation import is_odd, numeric_functions
 
     slopes, values = bound_slope(text), bound_value(text)
     value, slope = numeric_functions(text)

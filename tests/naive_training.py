@@ -1,4 +1,4 @@
-"""Slow, obvious twins of what esntools.ridge and esntools.training compute."""
+"""Slow, obvious twins of what esntools.training.ridge and esntools.training compute."""
 
 from __future__ import annotations
 

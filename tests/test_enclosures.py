@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from esntools.activations import ACTIVATIONS, Activation
 from esntools.enclosures import bound_slope, bound_value, enclose_at
+from esntools.enclosures.expressions import canonical_text, parse_expression
+from esntools.enclosures.intervals import Interval
+from esntools.enclosures.tails import Tail
 from esntools.errors import InvalidInputError, UnsupportedError
-from esntools.expressions import canonical_text, parse_expression
-from esntools.intervals import Interval
-from esntools.tails import Tail
 
 INF = math.inf
 

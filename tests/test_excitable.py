@@ -11,9 +11,9 @@ import pytest
 import scipy.sparse
 from naive_dynamics import naive_destination
 
-from esntools.basins import Basins, wilson_interval
 from esntools.errors import FileFormatError, InvalidInputError
 from esntools.excitable import excitable_network, read_graph, visit_graph, write_graph
+from esntools.excitable.basins import Basins, wilson_interval
 from esntools.fixed_points import find_fixed_points
 from esntools.network import EchoStateNetwork, Readout
 

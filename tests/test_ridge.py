@@ -12,7 +12,7 @@ from naive_training import long_double_ridge, ridge_by_lstsq
 
 from esntools._typing import FloatArray
 from esntools.errors import InvalidInputError
-from esntools.ridge import Blocks, decompose, moments, path
+from esntools.training.ridge import Blocks, decompose, moments, path
 
 
 def blocks_of(F: FloatArray, Y: FloatArray, sizes: int = 64) -> Blocks:

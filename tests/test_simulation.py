@@ -14,7 +14,7 @@ from esntools.activations import ACTIVATIONS
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork, Readout
 from esntools.simulation import drive, final_state, forecast
-from esntools.stepping import batch_threads, blas_threads, spans
+from esntools.simulation.stepping import batch_threads, blas_threads, spans
 
 TOLERANCE = 1e-12
 

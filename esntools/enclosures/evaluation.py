@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from esntools._typing import FloatArray
+from esntools.enclosures.expressions import parse_expression
 from esntools.errors import UnsupportedError
-from esntools.expressions import parse_expression
 
 __all__ = ["is_odd", "numeric_functions"]
 

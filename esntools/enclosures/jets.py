@@ -12,9 +12,9 @@ import itertools
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 
+from esntools.enclosures.intervals import WHOLE, Interval, NotReal
+from esntools.enclosures.tails import Tail, TailUnknown
 from esntools.errors import UnsupportedError
-from esntools.intervals import WHOLE, Interval, NotReal
-from esntools.tails import Tail, TailUnknown
 
 if TYPE_CHECKING:
     import sympy
@@ -73,7 +73,7 @@ class _Unknown:
 
 @final
 class Program:
-    """A checked expression (see `esntools.expressions.parse_expression`) compiled for enclosures.
+    """A checked expression (see `esntools.enclosures.expressions.parse_expression`) compiled for enclosures.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ from typing import Final, TypeAlias, final
 
 from flint import fmpq
 
-from esntools.intervals import Interval
+from esntools.enclosures.intervals import Interval
 
 __all__ = ["Tail", "TailUnknown"]
 

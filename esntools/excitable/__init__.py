@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
-from esntools.basins import Basins, fastest_form, random_states, wilson_interval
 from esntools.errors import InvalidInputError
+from esntools.excitable.basins import Basins, fastest_form, random_states, wilson_interval
+from esntools.excitable.graphs import read_graph, write_graph
+from esntools.excitable.visits import visit_graph
 from esntools.fixed_points import FixedPoints, find_fixed_points
-from esntools.graphs import read_graph, write_graph
 from esntools.network import EchoStateNetwork
-from esntools.visits import visit_graph
 
 __all__ = ["excitable_network", "read_graph", "visit_graph", "write_graph"]
 

@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import BoolArray, ComplexArray, FloatArray, Progress, RandomState, no_progress
 from esntools.errors import InvalidInputError
+from esntools.fixed_points.root_search import DENSE_LIMIT, FixedPointEquation, anderson, newton, polish
+from esntools.fixed_points.seeds import first_seeds, more_seeds
 from esntools.network import EchoStateNetwork
-from esntools.root_search import DENSE_LIMIT, FixedPointEquation, anderson, newton, polish
-from esntools.seeds import first_seeds, more_seeds
 
 __all__ = ["EquilibriumMatch", "FixedPoint", "FixedPoints", "find_fixed_points", "match_equilibria"]
 

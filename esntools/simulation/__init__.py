@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 from esntools import kernels
 from esntools._typing import FloatArray, IntArray, Progress, no_progress
 from esntools.errors import InvalidInputError
-from esntools.gram import Gram, accumulate_gram
 from esntools.network import EchoStateNetwork
-from esntools.stepping import (
+from esntools.simulation.gram import Gram, accumulate_gram
+from esntools.simulation.stepping import (
     Parts,
     advance,
     advance_batch,

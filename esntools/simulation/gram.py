@@ -14,7 +14,7 @@ from scipy.linalg.blas import dsyrk
 from esntools._typing import FloatArray, Progress, no_progress
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
-from esntools.stepping import (
+from esntools.simulation.stepping import (
     advance,
     blas_threads,
     checked_count,
