@@ -13,12 +13,12 @@ from naive_training import ridge_by_lstsq, valid_steps
 from esntools import training
 from esntools.errors import EsntoolsWarning, FileFormatError, InvalidInputError
 from esntools.network import EchoStateNetwork
-from esntools.search import BOX, Hyperparameters, horizon_weights, propose, window_errors
-from esntools.segments import mean_period, pieces_of
 from esntools.simulation import drive, forecast
 from esntools.systems import lorenz63
 from esntools.tasks import flip_flop
 from esntools.training import Fit, fit, valid_prediction_time
+from esntools.training.search import BOX, Hyperparameters, horizon_weights, propose, window_errors
+from esntools.training.segments import mean_period, pieces_of
 
 LORENZ = {
     "spectral_radius": 0.3, "leak_rate": 0.4, "input_scaling": 2.0, "bias_scaling": 1.0,
