@@ -290,6 +290,18 @@ def test_a_sparse_array_of_absurd_size_is_not_filled_up() -> None:
     assert time.perf_counter() - start < 30.0
 
 
+def test_a_terminal_without_unicode_and_the_precision_of_flint_are_respected(alone: Path) -> None:
+    import flint
+
+    before = flint.ctx.prec
+    assert check_certificate(EXAMPLES["box"]).valid
+    assert flint.ctx.prec == before
+    path = alone / "c.json"
+    path.write_text(json.dumps({"format": "esntools-certificate", "version": "zw\u00f6lf"}))
+    result = run(["-S", "check.py", path.name], cwd=alone, env={"PYTHONIOENCODING": "ascii"})
+    assert result.returncode == 3, result.stdout + result.stderr
+
+
 def test_outcomes_by_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "c.json"
     for name, document in EXAMPLES.items():

@@ -120,11 +120,11 @@ def by_arb(function: Any) -> Any:
     def on(low: int, high: int) -> tuple[int, int]:
         if arb is None:
             raise Undecided("python-flint is needed to enclose the activation")
-        flint.ctx.prec = 4 * PREC
-        ball = function(arb(low + high, high - low) / (2 * ONE)) * ONE
-        if not ball.is_finite():
-            raise Undecided("no finite enclosure of the activation")
-        return int(ball.lower().floor().fmpz()), int(ball.upper().ceil().fmpz())
+        with flint.ctx.workprec(4 * PREC):
+            ball = function(arb(low + high, high - low) / (2 * ONE)) * ONE
+            if not ball.is_finite():
+                raise Undecided("no finite enclosure of the activation")
+            return int(ball.lower().floor().fmpz()), int(ball.upper().ceil().fmpz())
 
     return on
 
@@ -258,7 +258,7 @@ class Network:
             digest.update(f"{len(flat)}\n".encode() + struct.pack(f"<{len(flat)}d", *flat))
         need(digest.hexdigest() == hash_, "network.hash: not the hash of these weights")
         if activation not in ACTIVATIONS:
-            raise Undecided(f"activation {activation!r} is unknown to this checker")
+            raise Undecided(f"activation {activation!a} is unknown to this checker")
         self.n, self.n_in, self.phi = n, n_in, ACTIVATIONS[activation]
         self.b, self.a = ([F(x) for x in read[name][0]] for name in ("b", "leak_rate"))
         need(all(0 < x <= 1 for x in self.a), "network.leak_rate: must lie in (0, 1]")
@@ -463,7 +463,7 @@ def check(document: Any) -> str:
     """Return a sentence about what is now established; raise Invalid or Undecided."""
     need(isinstance(document, dict), "a certificate is a JSON object")
     if document.get("version") != 1 or type(document["version"]) is not int:
-        raise Undecided(f"format version {document.get('version')!r}; this checker knows version 1")
+        raise Undecided(f"format version {document.get('version')!a}; this checker knows version 1")
     verdict, theorem = document.get("verdict"), document.get("theorem")
     need(isinstance(theorem, str) and theorem in THEOREMS, "theorem: unknown")
     need((verdict, document.get("source")) == THEOREMS[str(theorem)], "verdict, source: not this theorem's")
