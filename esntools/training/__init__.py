@@ -2,6 +2,7 @@ r"""Fitting: a reservoir, a ridge readout, and every setting chosen by free runs
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Never, final
@@ -10,14 +11,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
-from esntools.errors import InvalidInputError, nearest_name
-from esntools.fitted import Fit, RidgeTrial
+from esntools.errors import EsntoolsWarning, InvalidInputError, nearest_name
 from esntools.network import EchoStateNetwork, Readout
-from esntools.ridge import RidgeSolution, decompose
-from esntools.search import window_errors
-from esntools.segments import Pieces, Scale, mean_period, pieces_of, typical_length
-from esntools.selection import Driven, Selected, Workspace, select
 from esntools.simulation import drive, final_state, forecast
+from esntools.training.fitted import Fit, RidgeTrial
+from esntools.training.ridge import RidgeSolution, decompose
+from esntools.training.search import window_errors
+from esntools.training.segments import Pieces, Scale, mean_period, pieces_of, typical_length
+from esntools.training.selection import Driven, Selected, Workspace, select, stays
 
 __all__ = ["Fit", "RidgeTrial", "fit", "valid_prediction_time"]
 
@@ -50,12 +51,29 @@ def _check_count(name: str, value: int | None, least: int) -> int | None:
     return int(value)
 
 
+def _check_names(names: Sequence[str] | str | None, n_columns: int) -> tuple[str, ...]:
+    if names is None:
+        return ()
+    found = (names,) if isinstance(names, str) else tuple(names)
+    if len(found) != n_columns or not all(isinstance(name, str) for name in found):
+        raise InvalidInputError(
+            "names", repr(names), f"must be one text for each of the {n_columns} columns of y"
+        )
+    return found
+
+
+def _default_units(space: Workspace) -> int:
+    n_rows = sum(stop - start for _, start, stop in space.ranges("fit"))
+    n_features_per_unit = 2 if space.squares else 1
+    return int(np.clip(n_rows // n_features_per_unit, 10, 300)) if space.closed else 300
+
+
 def fit(
     y: ArrayLike | Sequence[ArrayLike],
     u: ArrayLike | Sequence[ArrayLike] | None = None,
     *,
     task: str = "forecast",
-    n_units: int = 300,
+    n_units: int | None = None,
     spectral_radius: float | None = None,
     leak_rate: float | None = None,
     input_scaling: float | None = None,
@@ -71,6 +89,7 @@ def fit(
     n_candidates: int | None = None,
     n_draws: int | None = None,
     feedback_noise: float | None = None,
+    names: Sequence[str] | str | None = None,
     rng: RandomState = None,
     progress: Progress = no_progress,
     **unknown: Never,
@@ -86,7 +105,9 @@ def fit(
     with the states :math:`x_k` of the reservoir driven by y, both standardised. Reservoirs are proposed by a
     Sobol sequence over spectral radius, input scaling, bias and leak rate; each is driven once, one
     decomposition serves all penalties, and the judge is the mean error of free runs over windows inside the
-    training data and after it. The tail of the series is held out for the numbers that `Fit` reports.
+    training data and after it, plus the one-step leave-one-out error (which matters when the series is
+    noisy), plus the share of long free runs that stray from the data's range. The tail of the series is held
+    out for the numbers that `Fit` reports.
 
     Parameters
     ----------
@@ -97,14 +118,14 @@ def fit(
     task : {"forecast", "observe", "map"}
         Predict the next value of y from its own past; y[k] from u[..k]; or the latter with the output fed
         back (trained with y in its place, plus noise: a memory such as a flip-flop).
-    n_units : int
-        Reservoir size, default 300.
+    n_units : int, optional
+        Reservoir size; by default 300, for a forecast fewer when that leaves less than one row per feature.
     spectral_radius, leak_rate, input_scaling, bias_scaling : float, optional
         Kept when given, else searched (``"map"``: 0.9, 1, 1, 0). In units of the scaled series.
     connectivity : float, optional
         Share of nonzero weights; by default ten per unit (``"map"``: 0.1).
     ridge : float, optional
-        Penalty relative to the mean diagonal of the centred Gram matrix; searched from 1e-18 to 0.1 when not
+        Penalty relative to the mean diagonal of the centred Gram matrix; searched from 1e-18 to 1 when not
         given. The intercept is not penalised.
     squares : bool, optional
         Whether the readout sees x*x too; by default for forecast and observe, not for map.
@@ -125,6 +146,8 @@ def fit(
     feedback_noise : float, optional
         Standard deviation, in scaled units, of the noise on the series that drives the reservoir in
         training; 0.1 for map, else 0.
+    names : str or sequence of str, optional
+        One name per column of y, kept in `Fit.names` and in its file.
     rng : int, Generator or None
         The fit is a function of it.
     progress : callable, optional
@@ -132,13 +155,14 @@ def fit(
     Raises
     ------
     InvalidInputError
-        When a keyword is unknown, a number out of range, or the series is empty, constant, infinite, all NaN
-        or shorter than washout + 10.
+        When a keyword is unknown, a number out of range, the names do not match the columns, or the series
+        is empty, constant, infinite, all NaN or shorter than washout + 10.
 
     Warns
     -----
     EsntoolsWarning
-        When gaps or stretches that are too short were dropped.
+        When gaps or stretches that are too short were dropped; when the free run of a fit to more rows, or of
+        every reservoir drawn, leaves the range of the data (`Fit.notes` keeps the reason).
 
     References
     ----------
@@ -163,7 +187,7 @@ def fit(
         )
     if task not in _TASKS:
         raise InvalidInputError("task", repr(task), "no such task", nearest_name(str(task), _TASKS))
-    n_units = _check_count("n_units", n_units, 1) or 1
+    n_units = _check_count("n_units", n_units, 1)
     given = {
         "spectral_radius": _check_number(
             "spectral_radius", spectral_radius, 0.0, 10.0, "must lie in [0, 10]"
@@ -195,8 +219,9 @@ def fit(
     if washout is None:
         washout = int(np.clip(typical_length(y, u) // 10, 10, 500))
     pieces = pieces_of(y, u, least=washout + 10, least_reason="washout + 10")
+    columns = _check_names(names, pieces.y[0].shape[1])
     problem = _Problem.of(
-        task, pieces, washout, holdout, bool(task != "map") if squares is None else bool(squares),
+        task, pieces, columns, washout, holdout, bool(task != "map") if squares is None else bool(squares),
         0.1 if noise is None and task == "map" else (noise or 0.0), dt, lyapunov_exponent, rng,
     )  # fmt: skip
     if task == "map":
@@ -207,6 +232,8 @@ def fit(
     else:
         recipe = {}
     fixed = {**recipe, **{name: value for name, value in given.items() if value is not None}}
+    if n_units is None:
+        n_units = _default_units(problem.space)
     selected = select(
         problem.space, n_units=n_units, connectivity=connectivity, fixed=fixed, ridge=ridge,
         n_candidates=n_candidates, n_draws=n_draws, rng=rng, progress=progress,
@@ -227,6 +254,7 @@ class _Problem:
 
     task: str
     pieces: Pieces
+    names: tuple[str, ...]
     y_scale: Scale
     u_scale: Scale | None
     space: Workspace
@@ -238,6 +266,7 @@ class _Problem:
         cls,
         task: str,
         pieces: Pieces,
+        names: tuple[str, ...],
         washout: int,
         holdout: int | None,
         squares: bool,
@@ -286,7 +315,7 @@ class _Problem:
             validation_end=n_rows - n_test, washout=washout, horizon=horizon, period=period,
             closed=task == "forecast", squares=squares,
         )  # fmt: skip
-        return cls(task, pieces, y_scale, u_scale, space, dt, lyapunov_exponent)
+        return cls(task, pieces, names, y_scale, u_scale, space, dt, lyapunov_exponent)
 
     def network(self, reservoir: EchoStateNetwork, solution: RidgeSolution) -> EchoStateNetwork:
         """Return the network in data units."""
@@ -319,11 +348,23 @@ class _Problem:
             vpt, holdout_nrmse, holdout_steps = self._free_runs(driven, solution)
         n_train = sum(stop - start for _, start, stop in space.ranges("fit"))
         # In a short series the most recent values matter more than judging the very network that is returned.
+        notes = selected.notes
         refitted = self.task == "forecast" and (n_train < 3000 if refit is None else bool(refit))
         if refitted:
-            n_train = sum(stop - start for _, start, stop in space.ranges("all"))
             again = decompose(space.blocks(driven, "all"), smallest_penalty=solution.penalty)
-            solution = again.solve(solution.penalty)
+            refit_solution = again.solve(solution.penalty)
+            if not stays(space, driven, solution) or stays(space, driven, refit_solution):
+                solution = refit_solution
+            else:
+                refitted = False
+                notes += (
+                    "fitted to all rows, the free run left the range of the data:"
+                    " the fit without the held-out rows is kept",
+                )
+        for note in notes:
+            warnings.warn(note, EsntoolsWarning, stacklevel=3)
+        part = "all" if refitted else "fit"
+        n_train = sum(stop - start for _, start, stop in space.ranges(part))
         network = self.network(driven.network, solution)
         if self.task == "map":
             holdout_nrmse, x_last = self._map_run(network, driven)
@@ -344,7 +385,7 @@ class _Problem:
             lyapunov_exponent=self.lyapunov_exponent, x_last=x_last, y_last=self.pieces.y[-1][-1],
             y_range=(rows.min(axis=0), rows.max(axis=0)), holdout_nrmse=holdout_nrmse,
             holdout_steps=holdout_steps, one_step_nrmse=one_step, vpt_steps=vpt, trials=selected.trials,
-            seed=selected.seed,
+            seed=selected.seed, names=self.names, notes=notes,
         )  # fmt: skip
 
     def _one_step(self, driven: Driven, solution: RidgeSolution) -> float:

@@ -13,8 +13,8 @@ from esntools import files
 from esntools._typing import Document, FloatArray
 from esntools.errors import FileFormatError, InvalidInputError
 from esntools.network import MODEL_FORMAT, MODEL_VERSION, EchoStateNetwork
-from esntools.selection import Trial
 from esntools.simulation import Forecast, forecast
+from esntools.training.selection import Trial
 
 __all__ = ["Fit", "RidgeTrial"]
 
@@ -51,7 +51,7 @@ class Fit:
         Penalty relative to the mean diagonal of the centred Gram matrix.
     ridge_path : tuple of RidgeTrial
     solver : str
-        How the final weights were computed; see `esntools.ridge.RidgeSolution`.
+        How the final weights were computed; see `esntools.training.ridge.RidgeSolution`.
     condition, dof : float
         Of the final regression.
     washout, n_train, n_dropped : int
@@ -74,6 +74,10 @@ class Fit:
         The search, in its order; not kept in files.
     seed : int or None
         What the winning reservoir was drawn from.
+    names : tuple of str
+        Of the columns of the series; empty when none were given.
+    notes : tuple of str
+        What went otherwise than asked, one sentence each; usually empty.
 
     Examples
     --------
@@ -108,6 +112,8 @@ class Fit:
     vpt_steps: FloatArray
     trials: tuple[Trial, ...] = ()
     seed: int | None = None
+    names: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -147,6 +153,7 @@ class Fit:
         """Write the fit to a model file that `EchoStateNetwork.load` reads too; atomic, no pickle."""
         section, arrays = self.network.to_parts()
         record = {name: _jsonable(getattr(self, name)) for name in _SCALARS}
+        record |= {"names": list(self.names), "notes": list(self.notes)}
         header = {
             "format": MODEL_FORMAT,
             "version": MODEL_VERSION,
@@ -189,6 +196,8 @@ class Fit:
                 y_last=arrays["fit_y_last"],
                 y_range=(arrays["fit_y_range"][0], arrays["fit_y_range"][1]),
                 vpt_steps=arrays["fit_vpt_steps"],
+                names=tuple(map(str, record.get("names", ()))),
+                notes=tuple(map(str, record.get("notes", ()))),
                 **{name: _from_json(record[name]) for name in _SCALARS},
             )
         except (KeyError, TypeError, IndexError) as error:

@@ -8,24 +8,32 @@ from typing import Final, final
 
 import numpy as np
 
-from esntools._typing import FloatArray, Progress, no_progress
+from esntools._typing import BoolArray, FloatArray, IntArray, Progress, no_progress
 from esntools.interop import reservoir_weights
 from esntools.network import EchoStateNetwork, Readout
-from esntools.ridge import Blocks, Decomposition, RidgePath, RidgeSolution, decompose, path
-from esntools.search import HYPERPARAMETERS, Hyperparameters, horizon_weights, propose, window_errors
 from esntools.simulation import drive, forecast
+from esntools.training.ridge import Blocks, Decomposition, RidgePath, RidgeSolution, decompose, path
+from esntools.training.search import HYPERPARAMETERS, Hyperparameters, horizon_weights, propose, window_errors
 
-__all__ = ["Driven", "Selected", "Trial", "Workspace", "select"]
+__all__ = ["Driven", "Selected", "Trial", "Workspace", "select", "stays"]
 
 _CHUNK: Final = 4096
 _STORE_BYTES: Final = 500_000_000
 _SEARCH_UNITS: Final = 300
 _SEARCH_ROWS: Final = 5000
 # The Gram matrix, all that the search pays for, holds nothing below about 1e-12 of its mean diagonal.
-_SEARCH_PENALTIES: Final = np.logspace(-12, -1, 12)
-_FINAL_PENALTIES: Final = np.logspace(-18, -1, 35)
+_SEARCH_PENALTIES: Final = np.logspace(-12, 0, 13)
+_FINAL_PENALTIES: Final = np.logspace(-18, 0, 37)
 _RECYCLED, _FRESH = 8, 6
 _FINAL_RECYCLED, _FINAL_FRESH = 20, 16
+# Leave-one-out errors in the search are averaged over this many rows (of the regression on all of them).
+_SEARCH_LOO_ROWS: Final = 1000
+# A training part of at most so many rows is also fitted to its first halves, say, and judged on what follows.
+_MANY_ROWS, _FOLDS, _FOLD = 1500, (0.4, 0.6, 0.8), 0.2
+# Long free runs that judge the climate, and how far beyond the data, in widths of its range, one may stray.
+_LONG_RUNS, _LONG_STEPS, _MARGIN = 24, 1200, 0.1
+# Penalties whose climate is looked at: the best few by score.
+_LONG_PENALTIES: Final = 6
 _MORE_DRAWS: Final = 4
 # Added to the score of a rejected draw; scores of free runs lie in [0, 1].
 _REJECTED: Final = 1e6
@@ -34,7 +42,7 @@ _REJECTED: Final = 1e6
 @final
 @dataclass(frozen=True)
 class Trial:
-    """One candidate of the search: its settings, its best penalty and the score there (lower is better)."""
+    """One candidate of the search: its settings, its best penalty and the cost there (lower is better)."""
 
     hyperparameters: Hyperparameters
     ridge: float
@@ -123,12 +131,30 @@ class Workspace:
             for i, target in enumerate(self.targets)
         ]
 
-    def blocks(self, driven: Driven, part: str, at_most: int | None = None) -> Blocks:
+    def folds(self) -> list[tuple[list[tuple[int, int, int]], list[tuple[int, int, int]]]]:
+        """Return (rows fitted, later rows judged): several in a short series, else one."""
+        found = [(self.ranges("train"), self.ranges("validation"))]
+        if sum(stop - start for _, start, stop in self.ranges("train")) > _MANY_ROWS:
+            return found
+        for share in _FOLDS:
+            fitted, judged = [], []
+            for piece, start, stop in self.ranges("train"):
+                middle, end = (start + round(f * (stop - start)) for f in (share, share + _FOLD))
+                fitted.append((piece, start, middle))
+                judged.append((piece, middle, end))
+            if all(sum(stop - start for _, start, stop in part) >= 10 for part in (fitted, judged)):
+                found.append((fitted, judged))
+        return found
+
+    def blocks(
+        self, driven: Driven, part: str | list[tuple[int, int, int]], at_most: int | None = None
+    ) -> Blocks:
         """Return the rows of a part as features and targets, the first `at_most` of them."""
+        ranges = self.ranges(part) if isinstance(part, str) else part
 
         def rows() -> Iterator[tuple[FloatArray, FloatArray]]:
             left = at_most
-            for piece, start, stop in self.ranges(part):
+            for piece, start, stop in ranges:
                 if left is not None:
                     stop = min(stop, start + left)
                     left -= max(stop - start, 0)
@@ -170,12 +196,20 @@ class Workspace:
                 driven.network, driven.at(starts), self.truths(starts, steps), weights, intercepts
             )
             return np.asarray((errors @ horizon_weights(steps, self.period)).mean(axis=1))
+        return np.sqrt(self.ahead(driven, q, penalties, self.ranges("validation")))
+
+    def ahead(
+        self, driven: Driven, q: Decomposition, penalties: FloatArray, rows: list[tuple[int, int, int]]
+    ) -> FloatArray:
+        """Return the mean square of one-step errors over some rows, for each penalty."""
+        weights = q.weights(penalties)
+        intercepts = q.intercepts(weights)
         total, n = np.zeros(len(penalties)), 0
-        for F, Y in self.blocks(driven, "validation")():
+        for F, Y in self.blocks(driven, rows)():
             residual = Y[None] - (F @ weights.transpose(0, 2, 1) + intercepts[:, None, :])
             total += np.sum(np.mean(residual**2, axis=2), axis=1)
             n += len(F)
-        return np.asarray(np.sqrt(total / max(n, 1)))
+        return np.asarray(total / max(n, 1))
 
 
 def _reservoir(base: EchoStateNetwork, h: Hyperparameters) -> EchoStateNetwork:
@@ -213,6 +247,8 @@ class Selected:
         The search, in its order; empty when nothing was searched.
     seed : int
         Of the reservoir drawn.
+    notes : tuple of str
+        What a user should know about the choice; empty when all went well.
     """
 
     driven: Driven
@@ -223,6 +259,7 @@ class Selected:
     loo: RidgePath
     trials: tuple[Trial, ...]
     seed: int
+    notes: tuple[str, ...]
 
 
 def _smoothed(scores: FloatArray) -> FloatArray:
@@ -233,14 +270,76 @@ def _smoothed(scores: FloatArray) -> FloatArray:
     return np.asarray(0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:])
 
 
-def _choice(scores: FloatArray, loo: RidgePath) -> int:
-    """Return the index of the penalty with the best score among those that do not overfit.
+def _allowed(loo: RidgePath) -> BoolArray:
+    """Return which penalties do not overfit.
 
     A clipped score hardly sees the rare event on which a readout with huge weights explodes; the
     leave-one-out error does. So no penalty more than a decade below its optimum is considered.
     """
-    allowed = loo.penalties >= 0.099 * loo.penalties[int(np.argmin(loo.loo))]
-    return int(np.argmin(np.where(allowed, _smoothed(scores), np.inf)))
+    return np.asarray(loo.penalties >= 0.099 * loo.penalties[int(np.argmin(loo.loo))])
+
+
+def _costs(
+    space: Workspace, driven: Driven, q: Decomposition, scores: FloatArray, loo: RidgePath
+) -> FloatArray:
+    """Return the score of each penalty plus, for free runs, its one-step NRMSE on later rows.
+
+    The latter is nothing for a clean series. For a noisy one, whose few windows are mostly chance, it is what
+    tells settings apart. The leave-one-out error alone is too hopeful there: a slow reservoir that still
+    forgets its initial state can tell the time, which fits the past and says nothing of the future.
+    """
+    if not space.closed:
+        return _smoothed(scores)
+    squares = []
+    for i, (fitted, judged) in enumerate(space.folds()):
+        of_fold = q if i == 0 else decompose(space.blocks(driven, fitted), method="eigh")
+        squares.append(space.ahead(driven, of_fold, loo.penalties, judged))
+    later = np.maximum(loo.loo, np.mean(squares, axis=0))
+    return _smoothed(scores) + _smoothed(np.sqrt(later))
+
+
+def _loop(space: Workspace, driven: Driven, weights: FloatArray, intercept: FloatArray) -> EchoStateNetwork:
+    n = driven.network.n_units
+    readout = Readout(weights[:, :n], weights[:, n:] if space.squares else None, intercept)
+    return replace(driven.network, readout=readout).closed_loop()
+
+
+def _strays(
+    space: Workspace, driven: Driven, q: Decomposition, penalties: FloatArray, among: IntArray
+) -> FloatArray:
+    """Return, for the penalties `among`, the share of long free runs that stray from the data's range.
+
+    A readout can hold for many Lyapunov times and still have a direction, transversal to the attractor, along
+    which it leaves now and then and is thrown back to a place where the system never is: exponents and
+    histogram are then wrong. Larger penalties do not always help, so every one is looked at.
+    """
+    shares = np.zeros(len(penalties))
+    inside = [(piece, k) for piece, start, stop in space.ranges("fit") for k in range(start, stop)]
+    picks = np.unique(np.linspace(0, len(inside) - 1, _LONG_RUNS).round().astype(int))
+    starts = driven.at([inside[i] for i in picks])
+    rows = np.concatenate(space.targets)
+    low, high = rows.min(axis=0), rows.max(axis=0)
+    margin = _MARGIN * (high - low)
+    steps = min(3 * space.horizon, _LONG_STEPS)
+    for i in among:
+        weights = q.weights(float(penalties[i]))[0]
+        loop = _loop(space, driven, weights, q.intercepts(weights))
+        outputs = forecast(loop, starts, steps, y_range=(low, high)).outputs
+        within = (outputs >= low - margin) & (outputs <= high + margin)
+        shares[i] = 1.0 - float(np.mean(within.all(axis=(0, 2))))
+    return shares
+
+
+def _choice(
+    space: Workspace, driven: Driven, q: Decomposition, costs: FloatArray, loo: RidgePath
+) -> tuple[int, float]:
+    """Return the index of the best penalty and its cost, runs that stray included."""
+    among = np.flatnonzero(_allowed(loo))
+    among = among[np.argsort(costs[among], kind="stable")[:_LONG_PENALTIES]]
+    if space.closed:
+        costs = costs + _strays(space, driven, q, loo.penalties, among)
+    best = int(among[np.argmin(costs[among])])
+    return best, float(costs[best])
 
 
 @dataclass(frozen=True, eq=False)
@@ -251,6 +350,9 @@ class _Draw:
     driven: Driven
     scores: FloatArray
     loo: RidgePath
+    penalty: float
+    solution: RidgeSolution
+    stays: bool
 
 
 def _searched(
@@ -275,25 +377,26 @@ def _searched(
             progress("searching the reservoir's settings", len(trials) / n_candidates)
             driven = Driven(_reservoir(base, h), space.inputs)
             q = decompose(space.blocks(driven, "train", _SEARCH_ROWS), method="eigh")
-            scores = _smoothed(space.scores(driven, q, penalties, starts))
-            i = int(np.argmin(scores))
-            trials.append(Trial(h, float(penalties[i]), float(scores[i])))
+            scores = space.scores(driven, q, penalties, starts)
+            loo = path(space.blocks(driven, "train", _SEARCH_LOO_ROWS), q, penalties)
+            costs = np.where(_allowed(loo), _costs(space, driven, q, scores, loo), np.inf)
+            i = int(np.argmin(costs))
+            trials.append(Trial(h, float(penalties[i]), float(costs[i])))
         if stage == 0 and not n_local:
             break
     return trials
 
 
-def _stays(space: Workspace, driven: Driven, q: Decomposition, penalty: float) -> bool:
+def stays(space: Workspace, driven: Driven, solution: RidgeSolution) -> bool:
     """Whether a long free run stays within the range of the data, widened by its own width."""
     if not space.closed:
         return True
-    n = driven.network.n_units
-    weights = q.weights(penalty)[0]
-    readout = Readout(weights[:, :n], weights[:, n:] if space.squares else None, q.intercepts(weights))
-    loop = replace(driven.network, readout=readout).closed_loop()
     rows = np.concatenate(space.targets)
     start = driven.at([(space.main, space.validation_end - 1)])[0]
-    run = forecast(loop, start, 5 * space.horizon + 1000, y_range=(rows.min(axis=0), rows.max(axis=0)))
+    run = forecast(
+        _loop(space, driven, solution.weights, solution.intercept), start, 5 * space.horizon + 1000,
+        y_range=(rows.min(axis=0), rows.max(axis=0)),
+    )  # fmt: skip
     return run.left_range_at is None
 
 
@@ -339,17 +442,27 @@ def select(
         q = decompose(space.blocks(driven, "train"), smallest_penalty=float(penalties[0]))
         scores = space.scores(driven, q, penalties, starts)
         loo = path(space.blocks(driven, "train"), q, penalties)
-        j = _choice(scores, loo)
-        score = float(_smoothed(scores)[j])
-        if not _stays(space, driven, q, float(penalties[j])):
+        j, score = _choice(space, driven, q, _costs(space, driven, q, scores, loo), loo)
+        penalty = float(penalties[j])
+        solution = q.solve(penalty)
+        staying = stays(space, driven, solution)
+        if not staying:
             score += _REJECTED
         if winner is None or score < winner.score:
-            winner = _Draw(score, seed, h, driven, scores, loo)
+            winner = _Draw(score, seed, h, driven, scores, loo, penalty, solution, staying)
     assert winner is not None
     progress("fitting the best in full size", 0.9)
-    penalty = float(penalties[_choice(winner.scores, winner.loo)])
-    q = decompose(space.blocks(winner.driven, "fit"), smallest_penalty=penalty)
+    q = decompose(space.blocks(winner.driven, "fit"), smallest_penalty=winner.penalty)
+    solution, notes = q.solve(winner.penalty), ()
+    if not winner.stays:
+        notes = (f"free runs of every reservoir drawn ({n_draws + _MORE_DRAWS}) leave the range of the data",)
+    elif not stays(space, winner.driven, solution):
+        solution = winner.solution
+        notes = (
+            "fitted to the validation rows too, the free run left the range of the data:"
+            " the fit without them is kept",
+        )
     return Selected(
-        winner.driven, winner.hyperparameters, q.solve(penalty), penalties, winner.scores, winner.loo,
-        tuple(trials), winner.seed,
+        winner.driven, winner.hyperparameters, solution, penalties, winner.scores, winner.loo,
+        tuple(trials), winner.seed, notes,
     )  # fmt: skip
