@@ -431,8 +431,9 @@ def proved(document: Any, net: Net) -> None:
 
 def ball(net: Net, part: Any, h: list[Q]) -> tuple[list[Q], Q, list[list[Interval]]]:
     """Check a ball; return its centre, its radius and the enclosure of D U over it."""
-    x_part, r_part, C_part = keys(part, "centre", "radius", "C")
-    x, r, C = vector(x_part, net.n), scalar(r_part), matrix(C_part, net.n, net.n)
+    x_part, fine_part, r_part, C_part = keys(part, "centre", "fine", "radius", "C")
+    x = [p + q for p, q in zip(vector(x_part, net.n), vector(fine_part, net.n), strict=True)]
+    r, C = scalar(r_part), matrix(C_part, net.n, net.n)
     n = net.n
     demand(0 < r <= 1, "radius")
     U = [[(net.V[i][j] + 2 * net.bend[i][j] * x[j] - 2 * r * abs(net.bend[i][j]),

@@ -20,6 +20,7 @@ from esntools.certificates.bounds import (
     uniform_slope_radius,
 )
 from esntools.certificates.certify import certify_esp
+from esntools.certificates.documents import array_section
 from esntools.certificates.refute import _documents, _equilibria, _Map, _starts
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputSignal, Zero
@@ -403,3 +404,35 @@ def test_the_record_of_an_inconclusive_verdict_is_json() -> None:
     verdict = certify_esp(EchoStateNetwork([[5e-324]], leak_rate=1e-12), AnyInput())
     assert verdict.verdict == "inconclusive"
     json.dumps(verdict.document, allow_nan=False)
+
+
+def test_closed_loop_with_large_readout_weights_is_refuted() -> None:
+    """Large weights: a ball around a double is too large to be checked; around two doubles it is not."""
+    rng = np.random.default_rng(5)
+    n = 40
+    W = rng.normal(size=(n, n)) * 0.3 / np.sqrt(n)
+    W_in = rng.uniform(-1, 1, (n, 1))
+    b = rng.uniform(-1, 1, n)
+    # The readout is blind but for one direction, along which the loop gain is 1.5: an unstable fixed point.
+    x_0 = np.tanh(b)
+    for _ in range(500):
+        x_0 = np.tanh(W @ x_0 + b)
+    D = np.diag(1 - np.tanh(W @ x_0 + b) ** 2)
+    direction = np.linalg.solve(np.eye(n) - D @ W, D @ W_in[:, 0])
+    row = 1.5 * direction / (direction @ direction)
+    noise = rng.normal(size=n)
+    row = row + 1e3 * (noise - direction * (noise @ direction) / (direction @ direction))
+    loop = EchoStateNetwork(
+        W, W_in=W_in, b=b, readout=Readout(row[None], np.zeros((1, n)), [-float(row @ x_0)])
+    ).closed_loop()
+    verdict = certify_esp(loop, Zero(), candidates=[x_0])
+    assert verdict.verdict == "refuted"
+    assert check_certificate(verdict.document).valid
+    # The second double is what makes it possible.
+    witness = verdict.document["witness"]
+    ball = witness["ball"] if "ball" in witness else witness["balls"][0]
+    zero = {**ball, "fine": array_section(np.zeros(n))}
+    coarse = (
+        {**witness, "ball": zero} if "ball" in witness else {**witness, "balls": [zero, witness["balls"][1]]}
+    )
+    assert not check_certificate({**verdict.document, "witness": coarse}).valid

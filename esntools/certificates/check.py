@@ -368,14 +368,14 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
 
 
 class Ball:
-    """The box |x - centre| <= r, checked to hold a fixed point.
+    """The box |x - centre - fine| <= r, checked to hold a fixed point.
 
-    `middle` and `error`: over the box, diag(slopes) (effective weights) is within `error` of `middle`.
-    """
+    Over it, diag(slopes) (effective weights) is within `error` of `middle`."""
 
     def __init__(self, net: Network, part: Any, drive: list[Fraction]) -> None:
-        n, (x_part, r_part, C_part) = net.n, fields(part, "ball", "centre", "radius", "C")
-        self.x, self.r = x, r = vector(x_part, "ball.centre", n), number(r_part, "ball.radius")
+        n, (*x_parts, r_part, C_part) = net.n, fields(part, "ball", "centre", "fine", "radius", "C")
+        x = [p + q for p, q in zip(*(vector(x_part, "ball.centre", n) for x_part in x_parts))]
+        self.x, self.r = x, (r := number(r_part, "ball.radius"))
         need(0 < r <= 1, "ball.radius: must lie in (0, 1]")
         C = Matrix.of(array(C_part, "ball.C", n, n))
         W, curl, square = net.W, diagonal([F(0)] * n), [F(0)] * n

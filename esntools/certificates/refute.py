@@ -20,12 +20,15 @@ import scipy.linalg
 from esntools._typing import ComplexArray, Document, FloatArray, Progress, no_progress
 from esntools.certificates.bounds import congruence
 from esntools.certificates.documents import array_section, check_certificate, refuted_document
+from esntools.certificates.refine import refined_fixed_point
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
 __all__ = ["Equilibrium", "Refutation", "find_refutation", "origin_gain"]
 
 _TOLERANCE: Final = 1e-11
+# The checker encloses phi at the centre in units of 2**-80.
+_ENCLOSURE: Final = 2.0**-77
 
 
 @final
@@ -55,8 +58,9 @@ class Refutation:
 class _Map:
     """The network at one constant drive: z = W x + bend x^2 + drive, with the feedback folded in."""
 
-    def __init__(self, network: EchoStateNetwork, drive: FloatArray) -> None:
-        self.network, self.a, self.drive = network, network.leak_rate, drive
+    def __init__(self, network: EchoStateNetwork, drive: FloatArray, u: FloatArray | None = None) -> None:
+        # The drive is rounded; the input that it comes from, where there is one, is exact.
+        self.network, self.a, self.drive, self.u = network, network.leak_rate, drive, u
         self.W = network.dense_W()
         self.bend: FloatArray | None = None
         readout = network.readout
@@ -206,12 +210,25 @@ def _ball(map_: _Map, x: FloatArray) -> Document | None:
     digits = math.ceil(math.log2(64.0 * n * max(rows, 1.0)))
     C = np.round(C * 2.0**digits) / 2.0**digits
     bend = 0.0 if map_.bend is None else np.abs(map_.bend) @ (x * x)
-    noise = 2.0**-52 * (np.abs(map_.W) @ np.abs(x) + bend + np.abs(map_.drive) + 1.0)
-    error = float((np.abs(C) @ noise).max())
+    size = np.abs(map_.W) @ np.abs(x) + bend + np.abs(map_.drive) + 1.0
+    error = float((np.abs(C) @ (2.0**-52 * size)).max())
     if not np.isfinite(error) or error > 2.0**-10:
         return None
+    fine = np.zeros(n)
+    # Over the ball the slopes turn by |phi''| |weights| radius, which C and the weights then magnify.
+    turn = np.abs(map_.weights(x)).sum(axis=1)
+    if 8.0 * error * float((np.abs(C) @ (turn * turn)).max()) > 0.1:
+        refined = refined_fixed_point(map_.network, map_.u, map_.drive, x, C)
+        if refined is not None:
+            x, fine, left = refined
+            error = float((np.abs(C) @ (np.abs(left) + _ENCLOSURE * size)).max())
     radius = 2.0 ** math.ceil(math.log2(8.0 * error))
-    return {"centre": array_section(x), "radius": radius.hex(), "C": array_section(C)}
+    return {
+        "centre": array_section(x),
+        "fine": array_section(fine),
+        "radius": radius.hex(),
+        "C": array_section(C),
+    }
 
 
 def _unstable_witness(map_: _Map, point: Equilibrium) -> Document | None:
@@ -385,7 +402,7 @@ def find_refutation(
         progress("searching for a counterexample", k / len(trials))
         if not np.all(np.isfinite(drive)):
             continue
-        map_ = _Map(network, drive)
+        map_ = _Map(network, drive, None if isinstance(inputs, AnyInput) else u)
         points = _equilibria(map_, [*known, *_starts(map_, rng, count)], deadline)
         if len(points) < 2 and all(p.stable for p in points):
             continue
