@@ -32,8 +32,8 @@ _SEARCH_LOO_ROWS: Final = 1000
 _MANY_ROWS, _FOLDS, _FOLD = 1500, (0.4, 0.6, 0.8), 0.2
 # Long free runs that judge the climate, and how far beyond the data, in widths of its range, one may stray.
 _LONG_RUNS, _LONG_STEPS, _MARGIN = 24, 1200, 0.1
-# Penalties whose climate is looked at: the best few by score.
-_LONG_PENALTIES: Final = 6
+# Penalties whose climate is looked at: so many, spread over those whose cost is at most so much above the best.
+_LONG_PENALTIES, _WITHIN = 8, 0.15
 _MORE_DRAWS: Final = 4
 # Added to the score of a rejected draw; scores of free runs lie in [0, 1].
 _REJECTED: Final = 1e6
@@ -335,8 +335,11 @@ def _choice(
 ) -> tuple[int, float]:
     """Return the index of the best penalty and its cost, runs that stray included."""
     among = np.flatnonzero(_allowed(loo))
-    among = among[np.argsort(costs[among], kind="stable")[:_LONG_PENALTIES]]
     if space.closed:
+        best = int(among[np.argmin(costs[among])])
+        among = among[costs[among] <= costs[best] + _WITHIN]
+        picks = np.unique(np.linspace(0, len(among) - 1, _LONG_PENALTIES).round().astype(int))
+        among = np.unique(np.append(among[picks], best))
         costs = costs + _strays(space, driven, q, loo.penalties, among)
     best = int(among[np.argmin(costs[among])])
     return best, float(costs[best])

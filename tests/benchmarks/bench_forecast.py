@@ -19,7 +19,7 @@ from esntools.training import Fit, fit
 
 # spectral radius, input scaling, bias scaling, leak rate; rows generated, of which the last are held out.
 SETTINGS: dict[str, tuple[float, float, float, float, int, int]] = {
-    "lorenz63": (0.3, 2.0, 1.0, 0.4, 13_500, 3000),
+    "lorenz63": (0.3, 2.0, 1.0, 0.6, 13_500, 3000),
     "rossler": (0.4, 1.4, 1.4, 0.1, 9000, 3000),
     "mackey-glass": (1.1, 0.44, 0.45, 0.5, 8500, 4500),
     "santa-fe-laser": (0.98, 0.41, 0.23, 0.49, 4000, 800),
