@@ -243,9 +243,10 @@ def test_contraction_shades_the_ranges(proved: float, refuted: float | None, wor
             crossing = x[1] * 0.5 / (y[1] - y[0])
             assert min(abs(crossing - g * radius) for g in (0.6, 0.8)) < 1e-12
     edges = sorted({round(p.get_x(), 9) for p in ax.patches})
-    # The largest critical gain of a bound proves up to there.
+    # What is shaded ends at the certificate, not at the critical gain 0.8 of a bound.
     assert 0.0 in edges
-    assert round(0.8 * radius, 9) in edges
+    assert round(proved * radius, 9) in edges
+    assert proved == 0.8 or round(0.8 * radius, 9) not in edges
 
 
 def test_graph_has_an_arrow_and_a_threshold_for_every_edge() -> None:

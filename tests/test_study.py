@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace as Namespace
 from typing import Any
 
 import numpy as np
 import pytest
 from study_cases import SETTINGS, henon_series, henon_study, switching_study
 
-from esntools import study as study_module
+from esntools.certificates import certify_esp
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, InputAlphabet, InputBox, Zero
-from esntools.spec import StudySpec
-from esntools.study import pulse_paths, run_study
+from esntools.network import EchoStateNetwork, Readout
+from esntools.spec import ReportSpec, StudySpec
+from esntools.study import Verdict, certified_range, pulse_paths, run_study
+from esntools.study import series as study_module
 from esntools.study.findings import study_document
-from esntools.study.sentences import describe_inputs, number
+from esntools.study.sentences import describe_inputs, number, verdict_sentence
 from esntools.study.steps import Steps, chosen_seed, input_class, with_options
+from esntools.symbolic import derive
 from esntools.zoo import load
 
 
@@ -53,13 +57,54 @@ def test_windows_are_unseen_values_and_end_where_the_error_passes() -> None:
     assert np.mean(study.vpt_steps > median) <= 0.5
 
 
+def test_settings_of_the_report_and_a_given_exponent_are_honoured() -> None:
+    settings = replace(
+        SETTINGS, fit=replace(SETTINGS.fit, n_units=20), report=ReportSpec(plot_steps=33, embedding_delay=5),
+        explain=replace(SETTINGS.explain, n_starts=8, lyapunov_steps=100),
+    )  # fmt: skip
+    study = run_study(henon_series(1400), settings=settings, lyapunov_exponent=0.419)
+    assert study.plot_steps == 33
+    assert study.climate is not None
+    assert study.climate.lag == 5
+    assert study.vpt_lyapunov is not None
+    np.testing.assert_allclose(study.vpt_lyapunov, 0.419 * study.vpt_steps)
+    assert "Lyapunov times" in study.summary_lines[0]
+    assert study.published_exponents == ()
+
+
+def test_the_edges_of_the_certified_range_are_certificates() -> None:
+    network = EchoStateNetwork([[0.5, 0.2], [0.0, 0.4]], W_in=[[1.0], [0.5]])
+    found = certified_range(network, InputBox(-1, 1), derivation=derive(network), seconds=30.0)
+    assert found.proved is not None
+    edge = certify_esp(network.scaled(found.proved), InputBox(-1, 1))
+    assert edge.verdict == "proved"
+    assert found.searched
+    for gain in found.refuted:
+        assert gain > found.proved
+        assert certify_esp(network.scaled(gain), InputBox(-1, 1)).verdict == "refuted"
+    # The spectral radius 0.5 makes 2 the place where the origin loses its stability.
+    assert 1.8 < found.proved <= 2.0 < found.refuted[0] < 2.2
+
+
+def test_feedback_is_folded_into_what_is_scaled() -> None:
+    readout = Readout([[1.0, 0.0]])
+    network = EchoStateNetwork(0.2 * np.eye(2), W_fb=[[0.3], [0.0]], readout=readout)
+    found = certified_range(network, Zero(), seconds=30.0)
+    assert found.network == network.folded()
+    assert found.proved is not None
+    assert 1.9 < found.proved <= 2.0
+
+
 def test_a_study_is_a_function_of_its_seed() -> None:
     quick = replace(SETTINGS, explain=replace(SETTINGS.explain, lyapunov_steps=200, n_starts=8))
+    quick = replace(quick, fit=replace(SETTINGS.fit, n_units=20))
     series = henon_series(1400)
 
     def numbers(seed: int) -> str:
         document = study_document(run_study(series, settings=quick, rng=seed))
-        return json.dumps({k: v for k, v in document.items() if k != "seconds"}, sort_keys=True)
+        # The search for certified edges ends by the clock.
+        timed = ("seconds", "certified_gains")
+        return json.dumps({k: v for k, v in document.items() if k not in timed}, sort_keys=True)
 
     first = numbers(5)
     assert numbers(5) == first
@@ -122,7 +167,7 @@ def test_too_few_values_held_back_is_said() -> None:
     settings = replace(SETTINGS, explain=replace(SETTINGS.explain, n_starts=8, lyapunov_steps=100))
     study = run_study(henon_series(1220), settings=settings)
     assert "20 values are held back" in study.not_done["forecast"]
-    assert "predict the next value" in study.summary_lines[0]
+    assert "predicts the next value" in study.summary_lines[0]
 
 
 def test_steps_time_and_order_the_progress() -> None:
@@ -213,6 +258,16 @@ def test_lorenz_from_x_alone() -> None:
     assert study.lyapunov is not None
     assert study.lyapunov.exponents[0] == pytest.approx(0.9056, abs=0.06)
     assert study.verdicts[0].result.verdict == "proved"
+
+
+def test_a_refuted_closed_loop_of_chaos_reads_well() -> None:
+    study = henon_study()
+    result = Namespace(verdict="refuted", bounds=())
+    closed = Verdict("closed loop", "?", study.network, Zero(), result)  # type: ignore[arg-type]
+    line = verdict_sentence(closed, study)
+    assert line.endswith("remember where it started, which is what a model of chaos must do.")
+    driven = Verdict("driven", "?", study.network, InputBox(-1.5, 2), result, True)  # type: ignore[arg-type]
+    assert "some input within the range of the data, [−1.5, 2]" in verdict_sentence(driven, study)
 
 
 def test_numbers_and_inputs_in_words() -> None:

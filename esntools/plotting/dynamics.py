@@ -17,10 +17,12 @@ from esntools.plotting.style import BLUE, GREY, INK, RED, TICK, key, new_axes, s
 if TYPE_CHECKING:
     from esntools.certificates import Certified, Inconclusive, Refuted
     from esntools.fixed_points import FixedPoints
+    from esntools.study.contraction import CertifiedRange
     from esntools.symbolic import Derivation
 
 __all__ = ["plot_contraction", "plot_eigenvalues"]
 
+_FAR = 3.0
 _MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _COLOURS = (RED, BLUE, INK, GREY)
 
@@ -64,7 +66,7 @@ def plot_eigenvalues(
     sets = _eigenvalue_sets(result)
     if not any(np.size(values) for values in sets.values()):
         raise InvalidInputError("plot_eigenvalues", "nothing", "at least one eigenvalue is needed")
-    ax = new_axes(ax, (3.4, 3.3))
+    ax = new_axes(ax, (4.6, 3.0))
     ax.axhline(0.0, color="#d9d9d9", lw=0.6, zorder=0)
     ax.axvline(0.0, color="#d9d9d9", lw=0.6, zorder=0)
     ax.add_patch(Circle((0.0, 0.0), 1.0, fc="none", ec=INK, lw=0.9, zorder=1))
@@ -91,14 +93,31 @@ def plot_eigenvalues(
     everything = np.concatenate([np.ravel(np.asarray(v)) for v in sets.values()])
     if reference is not None:
         everything = np.concatenate([everything, np.ravel(np.asarray(reference))])
-    left, right = min(-1.0, float(everything.real.min())), max(1.0, float(everything.real.max()))
-    height = max(1.0, float(np.abs(everything.imag).max()))
+    # One far value would shrink the circle to a dot; it is named at the edge instead.
+    left, right = max(-_FAR, min(-1.0, float(everything.real.min()))), min(_FAR, float(everything.real.max()))
+    right = max(1.0, right)
+    height = min(_FAR, max(1.0, float(np.abs(everything.imag).max())))
     pad = 0.08 * max(right - left, 2.0 * height)
+    for outwards in (True, False):
+        beyond = everything[everything.real > right] if outwards else everything[everything.real < left]
+        if len(beyond) == 0:
+            continue
+        edge = right + 0.7 * pad if outwards else left - 0.7 * pad
+        at = np.clip(beyond.imag, -height, height)
+        ax.plot(
+            np.full(len(at), edge), at, ls="", color=INK, ms=4.5, marker=">" if outwards else "<", zorder=30
+        )
+        far = float(beyond.real.max() if outwards else beyond.real.min())
+        ax.annotate(
+            f"{'up ' if outwards else 'down '}to {far:.3g}" if len(beyond) > 1 else f"{far:.3g}",
+            (edge, float(at.max())), xytext=(3 if outwards else -3, 4), textcoords="offset points",
+            fontsize=TICK, color=INK, ha="right" if outwards else "left", va="bottom",
+        )  # fmt: skip
     ax.set_xlim(left - pad, right + pad)
     ax.set_ylim(-height - pad, height + pad)
     ax.set_aspect("equal")
     style(ax, x="real part", y="imaginary part", box=True)
-    key(ax, ncol=2, handlelength=1.0)
+    key(ax, ncol=1, handlelength=1.0, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return ax
 
 
@@ -107,13 +126,14 @@ def plot_contraction(
     network: EchoStateNetwork,
     *,
     derivation: Derivation | None = None,
+    certified: CertifiedRange | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw each bound on the contraction factor against the spectral radius that W is scaled to.
 
-    A bound below 1 proves the echo state property. The ranges of the spectral radius in which some bound
-    proves it (in floating point; a certificate is exact), in which it is refuted, and between them are shaded
-    and named; the network's own spectral radius is marked.
+    What is shaded as proved ends at a certificate, and every cross is a certified refutation (hatched from
+    the first to the last); the rest is open. The lines are the bounds in floating point, so a little beyond
+    the shading some may still be below 1. The network's own spectral radius is marked.
 
     Parameters
     ----------
@@ -123,6 +143,8 @@ def plot_contraction(
         The network that the verdict is about.
     derivation : Derivation, optional
         As `derive` returns it for the network; its bounds are drawn with those of the verdict.
+    certified : CertifiedRange, optional
+        As `esntools.study.certified_range` returns it; without it, only what the verdict says is shaded.
     ax : Axes, optional
         New by default.
 
@@ -131,47 +153,49 @@ def plot_contraction(
     >>> from types import SimpleNamespace as Namespace
     >>> network = EchoStateNetwork([[0.5]])
     >>> bound = Namespace(name="spectral norm", value=0.5, proves=True, critical_gain=2.0)
-    >>> verdict = Namespace(bounds=(bound,), proved_gain=2.0, refuted_gain=2.5, verdict="proved")
+    >>> verdict = Namespace(bounds=(bound,), proved_gain=1.0, refuted_gain=2.5, verdict="proved")
     >>> plot_contraction(verdict, network).get_ylabel()
     'bound on the contraction factor'
     """
-    ax = new_axes(ax, (4.4, 2.9))
+    ax = new_axes(ax, (6.3, 2.7))
+    folded = certified is not None and network.W_fb is not None and certified.network.W_fb is None
+    if certified is None:
+        proved, refuted = verdict.proved_gain, [g for g in (verdict.refuted_gain,) if g is not None]
+    else:
+        network, proved, refuted = certified.network, certified.proved, list(certified.refuted)
     radius = network.spectral_radius()
     slowest = 1.0 - float(np.min(network.leak_rate))
-    gains = {b.name.replace("-", " "): b.critical_gain for b in verdict.bounds if "on the" not in b.name}
-    for bound in () if derivation is None else derivation.bounds:
-        # The same norm may come from both sides under names that share a word.
-        words = set(bound.name.lower().split())
-        if not any(words & set(name.lower().split()) for name in gains):
-            gains[bound.name] = bound.critical_gain_value
-    drawn = [(name, g * radius) for name, g in gains.items() if g is not None and np.isfinite(g)]
+    drawn = [(name, gain * radius) for name, gain in _critical_gains(verdict, derivation).items()]
     drawn = sorted(drawn, key=lambda item: -item[1])[:5]
-    refuted = verdict.refuted_gain
-    known = [g / radius for _, g in drawn] + ([] if verdict.proved_gain is None else [verdict.proved_gain])
-    proved = max(known, default=None)
-    if refuted is not None and proved is not None:
-        proved = min(proved, refuted)
+    # Refutations far beyond everything else would squeeze it.
+    refuted = [g for g in refuted if g * radius <= 4.0 * max(radius, *(c for _, c in drawn), 0.0)]
     marks = [radius, *(critical for _, critical in drawn if critical < 3.0 * radius)]
-    marks += [g * radius for g in (proved, refuted) if g is not None]
-    right = 1.15 * max(marks)
+    marks += [g * radius for g in (proved, *refuted) if g is not None]
+    right = 1.12 * max(marks)
     top = 1.0 + 0.55 * (1.0 - slowest)
 
-    first = 0.0 if proved is None else min(proved * radius, right)
-    last = right if refuted is None else min(refuted * radius, right)
+    edge = 0.0 if proved is None else min(proved * radius, right)
+    first, last = (right, right) if not refuted else (min(refuted) * radius, max(refuted) * radius)
     for low, high, colour, hatch, word in (
-        (0.0, first, "#cdebdf", "", "proved"),
-        (first, last, "#f4f4f4", "", "open"),
-        (last, right, "#f6d5c3", "////", "refuted"),
+        (0.0, edge, "#cdebdf", "", "proved"),
+        (edge, first, "#f4f4f4", "", "open"),
+        (first, last, "#f6d5c3", "////", "refuted"),
+        (last, right, "#f4f4f4", "", ""),
     ):
-        if high - low <= 1e-9 * right:
+        if high - low <= 1e-9 * right and word != "refuted":
             continue
         ax.axvspan(low, high, fc=colour, ec="#e3a98a" if hatch else "none", hatch=hatch, lw=0.0, zorder=0)
-        narrow = high - low < 0.16 * right
+        if not word or (word == "refuted" and not refuted):
+            continue
+        narrow = high - low < 0.11 * right
+        middle = 0.5 * (low + high) if high - low > 0.03 * right else max(low, 0.02 * right)
         ax.text(
-            0.5 * (low + high), 0.985, word, transform=ax.get_xaxis_transform(), ha="center", va="top",
+            middle, 0.975, word, transform=ax.get_xaxis_transform(), ha="center", va="top",
             fontsize=TICK, color=INK, rotation=90 if narrow else 0, fontweight="bold",
             bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.75},
         )  # fmt: skip
+    if proved is not None:
+        ax.axvline(edge, color=INK, lw=0.7)
     ax.axhline(1.0, color=INK, lw=0.9)
     lines = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
     colours = (BLUE, RED, INK, "#5f5f5f")
@@ -181,20 +205,36 @@ def plot_contraction(
         end = min(right, (top - slowest) / slope)
         ax.plot(
             [0.0, end], [slowest, slowest + slope * end], color=colours[i % len(colours)],
-            ls=lines[i % len(lines)], lw=1.3, label=f"{name} ({critical:.3g})",
+            ls=lines[i % len(lines)], lw=1.3, label=f"{name}: 1 at {critical:.3g}",
         )  # fmt: skip
-        if critical < right:
-            ax.plot([critical], [1.0], "o", ms=3.5, color=colours[i % len(colours)], zorder=4)
     ax.axvline(radius, color=INK, lw=0.9, ls=(0, (2, 2)))
+    if refuted:
+        ax.plot(
+            [g * radius for g in refuted], np.full(len(refuted), slowest), "x", color=RED, ms=6.0, mew=1.4,
+            clip_on=False, zorder=5, ls="", label="refuted here, certified",
+        )  # fmt: skip
     near_right = radius > 0.55 * right
     ax.annotate(
-        f"this network, {radius:.3g}", (radius, 0.03), xycoords=ax.get_xaxis_transform(),
+        f"this network, {radius:.3g}", (radius, 0.06), xycoords=ax.get_xaxis_transform(),
         xytext=(-4 if near_right else 4, 0), textcoords="offset points", fontsize=TICK, color=INK,
         ha="right" if near_right else "left", bbox={"fc": "white", "ec": "none", "pad": 1.0, "alpha": 0.75},
     )  # fmt: skip
     ax.set_xlim(0.0, right)
     ax.set_ylim(slowest - 0.04 * (1.0 - slowest), top)
-    style(ax, x="spectral radius of W", y="bound on the contraction factor", box=True)
-    if drawn:
-        key(ax, ncol=2)
+    label = "spectral radius of W" + (", feedback folded in" if folded else "")
+    style(ax, x=label, y="bound on the contraction factor", box=True)
+    if drawn or refuted:
+        key(ax, ncol=1, loc="upper left", bbox_to_anchor=(1.01, 1.0))
     return ax
+
+
+def _critical_gains(
+    verdict: Certified | Refuted | Inconclusive, derivation: Derivation | None
+) -> dict[str, float]:
+    """Return the finite critical gain of every norm, named once although both sides may know it."""
+    gains = {b.name.replace("-", " "): b.critical_gain for b in verdict.bounds if "on the" not in b.name}
+    for bound in () if derivation is None else derivation.bounds:
+        words = set(bound.name.lower().split())
+        if not any(words & set(name.lower().split()) for name in gains):
+            gains[bound.name] = bound.critical_gain_value
+    return {name: float(g) for name, g in gains.items() if g is not None and 0.0 < g < np.inf}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,13 +101,15 @@ def plot_error_growth(window: ForecastWindow, *, ax: Axes | None = None) -> Axes
     return ax
 
 
-def plot_forecast(window: ForecastWindow, *, ax: Axes | None = None) -> Axes:
+def plot_forecast(window: ForecastWindow, *, n_steps: int | None = None, ax: Axes | None = None) -> Axes:
     """Draw a free-running forecast over what happened, and below it the growth of its error.
 
     Parameters
     ----------
     window : ForecastWindow
         The first output is drawn.
+    n_steps : int, optional
+        Steps to show; more where the forecast stays valid for longer. All by default.
     ax : Axes, optional
         Divided into two panels (its ``child_axes``); new by default.
 
@@ -118,6 +121,9 @@ def plot_forecast(window: ForecastWindow, *, ax: Axes | None = None) -> Axes:
     2
     """
     ax = new_axes(ax, (6.3, 3.1))
+    if n_steps is not None:
+        shown = max(n_steps, math.ceil(1.5 * window.valid_steps))
+        window = replace(window, truth=window.truth[:shown], forecast=window.forecast[:shown])
     upper, lower = panels(ax, [(0.0, 0.46, 1.0, 0.54), (0.0, 0.0, 1.0, 0.38)])
     time, step, label = _clock(window)
     unit = "time units" if label == "time" else label.removeprefix("time in ")
@@ -283,16 +289,18 @@ def plot_vpt(fit: Fit | ArrayLike, *, unit: str = "steps", ax: Axes | None = Non
     ax.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#d9d9d9", ec=GREY, lw=0.6)
     ax.plot(values, np.full(len(values), -0.045 * counts.max()), "|", color=INK, ms=5, mew=0.6, clip_on=False)
     mean, worst = float(values.mean()), float(np.quantile(values, 0.1))
-    ax.set_ylim(-0.09 * counts.max(), 1.3 * counts.max())
-    ax.axvline(mean, ymax=0.86, color=RED, lw=1.3)
-    ax.axvline(worst, ymax=0.86, color=INK, lw=1.0, ls="--")
+    ax.set_ylim(-0.09 * counts.max(), 1.35 * counts.max())
+    ax.axvline(mean, color=RED, lw=1.3)
+    ax.axvline(worst, ymax=0.95, color=INK, lw=1.0, ls="--")
     high = ax.get_ylim()[1]
-    left, right = (mean, worst) if mean <= worst else (worst, mean)
-    for value, text, side in ((left, "", "right"), (right, "", "left")):
-        text = f"mean {mean:.3g}" if value == mean else f"worst tenth {worst:.3g}"
-        ax.text(
-            value, high * 0.99, text, fontsize=TICK, ha=side, va="top", color=RED if value == mean else INK
-        )
+    for value, text, line, colour, leftwards in (
+        (mean, f"mean {mean:.3g}", 1.0, RED, mean > 0.75 * top),
+        (worst, f"worst tenth {worst:.3g}", 0.93, INK, worst > 0.35 * top),
+    ):
+        ax.annotate(
+            text, (value, line * high), xytext=(-3 if leftwards else 3, 0), textcoords="offset points",
+            fontsize=TICK, ha="right" if leftwards else "left", va="top", color=colour,
+        )  # fmt: skip
     ax.set_xlim(0.0, top * 1.06)
     ax.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     style(ax, x=f"valid prediction time ({unit})", y="windows")

@@ -39,13 +39,13 @@ _NOT_MEANS: Final = {
 }
 _CLOSED: Final = {
     "refuted": (
-        "the network, running freely, must remember where it started. So must everything that is chaotic: a "
-        "network with a proved closed loop would fall to a single rest state.",
+        "the closed loop remembers: two copies that start differently need not come together. A model of "
+        "chaos must do that; a closed loop that forgets falls to a single rest state.",
         "a fault. The driven network is the one that should forget its start.",
     ),
     "inconclusive": (
-        "the exact check of a counterexample did not succeed, at least not in time. Positive Lyapunov "
-        "exponents and unstable fixed points, below, say in floating point that it does not forget.",
+        "no counterexample was certified in the time given. Unstable fixed points and a positive Lyapunov "
+        "exponent, where the part “Explain” finds them, say in floating point that it does not forget.",
         "that it forgets its start.",
     ),
     "proved": (
@@ -67,16 +67,37 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
     if verdict.key == "closed loop" and word in _CLOSED:
         means, not_means = _CLOSED[word]
     decided = word != "inconclusive"
+    sentence = verdict.result.sentence
+    if verdict.result.verdict == "inconclusive" and verdict.key == "closed loop":
+        # The advice, a smaller spectral radius, is about driven networks.
+        sentence = f"Inconclusive: {verdict.result.reason}."
+    if decided:
+        # The word stands in its box already.
+        sentence = sentence.partition(": ")[2]
+        sentence = sentence[:1].upper() + sentence[1:]
     return {
         "word": word,
         "question": verdict.question,
-        "sentence": verdict.result.sentence,
+        "sentence": sentence.removeprefix("Inconclusive: "),
         "means": means,
         "not_means": not_means,
         "bounds": bounds_table(verdict),
         "file": _certificate_name(study, verdict) if decided else "",
         "check": "It agreed when this page was made." if decided else "",
     }
+
+
+def _verdict_parts(study: Study) -> list[dict[str, Any]]:
+    """Return the parts in order; a table of bounds that has been shown is not shown again."""
+    parts: list[dict[str, Any]] = []
+    for verdict in study.verdicts:
+        part = _verdict_part(study, verdict)
+        seen = [p["bounds"].rows for p in parts if p["bounds"] is not None]
+        part["same_bounds"] = part["bounds"] is not None and part["bounds"].rows in seen
+        if part["same_bounds"]:
+            part["bounds"] = None
+        parts.append(part)
+    return parts
 
 
 def _environment() -> jinja2.Environment:
@@ -102,6 +123,14 @@ def _commands(study: Study) -> str:
     return "\n".join(lines)
 
 
+def _further(study: Study) -> int:
+    """Return how many fixed points of the closed loop have no counterpart in the true system."""
+    if not study.matches:
+        return 0
+    matched = sum(m.point is not None for m in study.matches)
+    return max(0, len(study.fixed_points.get("the closed loop", ())) - matched)
+
+
 def _references(study: Study) -> list[str]:
     lines = []
     for r in study.source.get("references", []):
@@ -119,10 +148,10 @@ def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[s
             study=study,
             figures=figures,
             maths=report_equations(study.network),
-            derivation="" if study.derivation is None else study.derivation.text(),
-            verdicts=[_verdict_part(study, v) for v in study.verdicts],
+            verdicts=_verdict_parts(study),
             tables=report_tables(study, names),
             audit=audit_text(study),
+            n_further=_further(study),
             commands=_commands(study),
             references=_references(study),
             versions=study.settings["versions"],
@@ -150,8 +179,9 @@ def write_report(study: Study, folder: str | Path) -> Path:
 
     ``report.html`` needs nothing else: its figures are part of it, it runs no script and loads nothing.
     Beside it lie ``figures/*.svg``, ``report.json`` (format ``esntools-study``), the fitted ``model.npz``, a
-    certificate for every decided question, ``graph.graphml`` and ``forecast.csv``, as far as the study has
-    them. Every file is written in one step; all but the date and the times is the same on every run.
+    certificate for every decided question, the derivation of the bounds as ``proof.tex`` and ``proof.txt``,
+    ``graph.graphml`` and ``forecast.csv``, as far as the study has them. Every file is written in one step;
+    all but the date, the times and what ran out of time is the same on every run.
 
     Parameters
     ----------
@@ -209,6 +239,10 @@ def write_report(study: Study, folder: str | Path) -> Path:
             name = _certificate_name(study, verdict)
             verdict.result.save(folder / name)
             names.append((name, f"the certificate: {verdict.key}"))
+    if study.derivation is not None:
+        files.write_text(folder / "proof.tex", study.derivation.latex())
+        files.write_text(folder / "proof.txt", study.derivation.text())
+        names.append(("proof.tex, proof.txt", "the derivation of the bounds, to compile and to read"))
     if study.graph is not None:
         write_graph(study.graph, folder / "graph.graphml")
         names.append(("graph.graphml", "the graph, for NetworkX, Gephi or yEd"))

@@ -76,6 +76,10 @@ def _point_name(output: Any, scale: float) -> str:
     return "at " + ", ".join(near(float(v), 100.0 * scale) for v in np.atleast_1d(output))
 
 
+def _of(name: str) -> str:
+    return f"of {name}" if name == "the closed loop" else f"at {name}"
+
+
 def _eigenvalue_figure(study: Study) -> Axes | None:
     found = [m for m in study.matches if m.point is not None]
     if found:
@@ -89,11 +93,11 @@ def _eigenvalue_figure(study: Study) -> Axes | None:
         if 0 < len(points) <= 8:
             # The leading ones: the hundreds near zero only hide them.
             return plot_eigenvalues(
-                {f"point {i} at {name}": p.eigenvalues[:12] for i, p in enumerate(points)}
+                {f"point {i} {_of(name)}": p.eigenvalues[:12] for i, p in enumerate(points)}
             )
         if len(points):
             return plot_eigenvalues(
-                {f"fixed points at {name}": np.concatenate([p.eigenvalues[:6] for p in points])}
+                {f"fixed points {_of(name)}": np.concatenate([p.eigenvalues[:6] for p in points])}
             )
     return None
 
@@ -110,7 +114,7 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             f"{window.threshold:g}. "
             + ("No forecast can keep its error below the growth e^(λ₁ t) that chaos forces on it "
                "(dash-dotted)." if window.lyapunov_time is not None else ""),
-            lambda: plot_forecast(window),
+            lambda: plot_forecast(window, n_steps=study.plot_steps),
         )  # fmt: skip
     if len(study.vpt_steps):
         values, unit = _vpt_values(study)
@@ -151,35 +155,35 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             "task", "The test run",
             "Pulses (bars), the target (thick, pale) and the output of the network (dashed), one panel for "
             "each line, on inputs that it was not trained on.",
-            lambda: plot_task(run),
+            lambda: plot_task(run, n_steps=study.plot_steps),
         )  # fmt: skip
     driven = [v for v in study.verdicts if v.key != "closed loop" and v.result.bounds]
     if driven:
-        first = driven[0]
+        last = driven[-1]
         yield (
             "contraction", "What is proved at which spectral radius",
-            "Each bound on the contraction factor against the spectral radius to which W is scaled; the "
-            "number in brackets is where it reaches 1. Below that the echo state property is proved; where "
-            "an unstable response is known it is refuted (hatched); between them it is open.",
-            lambda: plot_contraction(first.result, first.network, derivation=study.derivation),
+            _contraction_caption(study),
+            lambda: plot_contraction(
+                last.result, last.network, derivation=study.derivation, certified=study.certified
+            ),
         )  # fmt: skip
     if any(len(points) for points in study.fixed_points.values()):
         yield (
             "eigenvalues", "Multipliers of the fixed points",
             "The leading ones in the complex plane, against the unit circle; filled marks are outside it. "
-            + ("Squares: those of the true system." if study.matches else ""),
+            + ("Large open squares: those of the true system." if study.matches else ""),
             lambda: _eigenvalue_figure(study),
         )  # fmt: skip
     graph = study.graph
-    if graph is not None and graph.number_of_nodes():
+    if graph is not None and graph.number_of_nodes() and (study.kind != "series" or graph.number_of_edges()):
         visits = study.kind == "series"
         yield (
             "graph", "Visits" if visits else "The excitable network",
             "Nodes are neighbourhoods of fixed points with the output there; the number on an arrow is the "
-            "share of departures that go that way." if visits else
+            "share of departures that go that way." + _omitted(study) if visits else
             "Nodes are stable states with the output that they hold; the number on an arrow is the "
             "smallest pulse amplitude that makes the move (thicker: easier; dashed: a unit pulse does not "
-            "make it; red with !: less than half the median).",
+            "make it; red with !: less than half the median)." + _held(graph),
             lambda: plot_graph(graph, targets=study.targets),
         )  # fmt: skip
         if not visits and all("x" in data for _, data in graph.nodes(data=True)):
@@ -189,6 +193,38 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
                 "pulses set off.",
                 lambda: plot_phase_graph(graph, study.network, paths=study.paths[:40]),
             )  # fmt: skip
+
+
+def _contraction_caption(study: Study) -> str:
+    caption = (
+        "Each line is a bound on the contraction factor against the spectral radius to which W is scaled, "
+        "computed in floating point; below 1 it suggests a proof. Green is what a certificate proves: the "
+        "one at its right edge holds for every smaller radius too. "
+    )
+    found = study.certified
+    if found is not None and found.refuted:
+        caption += "Each cross is a certified refutation, hatched from the first to the last. "
+    elif found is not None and not found.searched:
+        caption += "Refutations were not searched for at this size. "
+    return caption + "What is neither is open."
+
+
+def _held(graph: Any) -> str:
+    length = int(graph.graph.get("pulse_length", 1))
+    return "" if length == 1 else f" Every pulse is held for {length} steps."
+
+
+def _omitted(study: Study) -> str:
+    known = sum(m.point is not None for m in study.matches)
+    extra = len(study.fixed_points.get("the closed loop", ())) - known
+    if known < 2 or extra <= 0:
+        return ""
+    which = (
+        "fixed point without a true counterpart is"
+        if extra == 1
+        else ("fixed points without a true counterpart are")
+    )
+    return f" The {extra} {which} left out."
 
 
 def report_figures(study: Study) -> tuple[ReportFigure, ...]:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 
 from esntools.study.findings import Study, Verdict
-from esntools.study.sentences import number
+from esntools.study.sentences import in_data_range, near, number, with_error
 
 __all__ = ["Table", "audit_text", "bounds_table", "report_tables"]
+
+
+_ROWS: Final = 12
 
 
 @final
@@ -43,19 +46,26 @@ def _vector(values: Any, digits: int = 4) -> str:
     return row[0] if len(row) == 1 else "(" + ", ".join(row) + ")"
 
 
+def _near(values: Any, scale: float) -> str:
+    row = [near(float(v), scale) for v in np.atleast_1d(values)]
+    return row[0] if len(row) == 1 else "(" + ", ".join(row) + ")"
+
+
 def _matches_table(study: Study) -> Table | None:
     if not study.matches:
         return None
     rows = []
+    scale = max(float(np.abs(m.true_output).max()) for m in study.matches) or 1.0
     for match in study.matches:
         first = True
+        unseen = "" if in_data_range(study, match.true_output) else " (never seen)"
         for true, found in zip(match.true_multipliers, match.found_multipliers):
             if true.imag < 0.0:
                 continue
             rows.append(
                 (
-                    _vector(match.true_output) if first else "",
-                    (_vector(match.found_output) if match.point is not None else "not found")
+                    _near(match.true_output, scale) + unseen if first else "",
+                    (_near(match.found_output, scale) if match.point is not None else "not found")
                     if first
                     else "",
                     _complex(complex(true)),
@@ -66,38 +76,52 @@ def _matches_table(study: Study) -> Table | None:
             first = False
     head = ("true at", "learned at", "true multiplier exp(λ dt)", "learned multiplier", "difference")
     caption = "Equilibria of the true system and fixed points of the closed loop, side by side."
+    if any("never seen" in row[0] for row in rows):
+        caption += " One outside the range of the data cannot be learned from them."
     return Table(head, tuple(rows), caption, (0, 1, 2, 3, 4))
 
 
 def _fixed_point_tables(study: Study) -> tuple[Table, ...]:
     tables = []
     for name, points in study.fixed_points.items():
+        # Where the many unstable ones lie says little; those that attract are all shown.
+        order = sorted(range(len(points)), key=lambda i: (not points.points[i].stable, i))
+        shown = order[: max(_ROWS, min(40, len(points.stable)))]
+        has_output = any(p.output is not None for p in points)
+        values = [points.points[i].output if has_output else points.points[i].x[:4] for i in order]
+        scale = max((float(np.abs(v).max()) for v in values if v is not None and len(v)), default=1.0) or 1.0
         rows = []
-        for i, p in enumerate(list(points)[:40]):
+        for i in shown:
+            p = points.points[i]
             leading = [v for v in p.eigenvalues[:4] if v.imag >= 0.0][:2]
-            kind = (
-                "attracts" if p.stable else f"{p.n_unstable} unstable direction" + "s" * (p.n_unstable != 1)
-            )
+            where = p.output if p.output is not None else p.x[:4]
             rows.append(
                 (
-                    str(i), _vector(p.output, 3) if p.output is not None else _vector(p.x[:4], 3), kind,
+                    str(i), _near(where, 10.0 * scale),
+                    "attracts" if p.stable else f"leaves in {p.n_unstable}",
                     ", ".join(_complex(complex(v), 3) for v in leading), number(p.residual, 2),
                 )
             )  # fmt: skip
-        has_output = any(p.output is not None for p in points)
-        more = f" The first 40 of {len(points)}." if len(points) > 40 else ""
-        caption = f"Fixed points at {name}.{more}" if rows else f"No fixed point was found at {name}."
-        head = ("", "output" if has_output else "state", "kind", "leading multipliers", "residual")
+        of = "of" if name == "the closed loop" else "at"
+        n = len(points)
+        caption = f"Fixed points {of} {name}: {n}, of which {len(points.stable)} attract."
+        if n > len(shown):
+            caption += f" The {n - len(shown)} not shown are unstable; report.json has them."
+        if not rows:
+            caption = f"No fixed point was found {of} {name}."
+        head = ("", "output" if has_output else "state", "directions", "leading multipliers", "residual")
         tables.append(Table(head, tuple(rows), caption, (3, 4)))
     return tuple(tables)
 
 
 def audit_text(study: Study) -> str:
     """Return what the index sum says about fixed points that the search may have missed."""
-    parts = [
-        f"at {name} the audit {points.audit} (sum {points.index_sum}; {points.audit_reason})"
-        for name, points in study.fixed_points.items()
-    ]
+    # Conditions that were audited alike share a clause.
+    clauses: dict[str, list[str]] = {}
+    for name, points in study.fixed_points.items():
+        said = f"the audit {points.audit} (sum {points.index_sum}; {points.audit_reason})"
+        clauses.setdefault(said, []).append(("of " if name == "the closed loop" else "at ") + name)
+    parts = [f"{', '.join(names)} {said}" for said, names in clauses.items()]
     if not parts:
         return ""
     return (
@@ -110,22 +134,21 @@ def _exponents_table(study: Study) -> Table | None:
     spectrum = study.lyapunov
     if spectrum is None:
         return None
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, value in enumerate(spectrum.exponents):
         low, high = spectrum.interval[i]
-        published = study.published_exponents[i] if i < len(study.published_exponents) else None
-        rows.append(
-            (
-                f"λ{i + 1}", f"{number(float(value), 4)} ± {number(0.5 * float(high - low), 2)}",
-                "" if published is None else number(published, 5),
-            )
-        )  # fmt: skip
+        row: tuple[str, ...] = (f"λ{i + 1}", with_error(float(value), 0.5 * float(high - low)))
+        if study.published_exponents:
+            known = i < len(study.published_exponents)
+            row += (number(study.published_exponents[i], 5) if known else "",)
+        rows.append(row)
     unit = "per unit of time" if spectrum.unit == "1/time" else "per step"
     caption = (
         f"Leading Lyapunov exponents of the closed loop, {unit}, with the half-width of the 95 % interval, "
         f"from {spectrum.n_steps:,} steps in {spectrum.n_batches} batches."
     )
-    return Table(("", "network", "published"), tuple(rows), caption, (1, 2))
+    head = ("", "network", "published") if study.published_exponents else ("", "network")
+    return Table(head, tuple(rows), caption, tuple(range(1, len(head))))
 
 
 def _climate_table(study: Study) -> Table | None:
@@ -134,12 +157,12 @@ def _climate_table(study: Study) -> Table | None:
         return None
     rows = (
         (
-            "where it goes (histogram)",
+            "which values (histogram)",
             number(climate.histogram_distance, 2),
             number(climate.histogram_yardstick, 2),
         ),
         (
-            "how fast it moves (spectrum)",
+            "at which rhythm (spectrum)",
             number(climate.spectrum_distance, 2),
             number(climate.spectrum_yardstick, 2),
         ),
@@ -167,7 +190,7 @@ def _fit_table(study: Study) -> Table | None:
         label, meaning = words.get(name, (name.replace("_", " "), ""))
         rows.append((label, number(float(value)), meaning))
     rows += [
-        ("ridge penalty", f"{fit.ridge:.1e}", "how much large readout weights cost (relative)"),
+        ("ridge penalty", number(fit.ridge, 2), "how much large readout weights cost (relative)"),
         ("values trained on", number(fit.n_train), f"after a washout of {fit.washout} steps"),
         ("one-step error", number(fit.one_step_nrmse), "on values held out, in standard deviations"),
     ]
@@ -175,46 +198,96 @@ def _fit_table(study: Study) -> Table | None:
 
 
 def _transitions_table(study: Study) -> Table | None:
+    """Return where every pulse leads from every stable state, and the share of it that suffices."""
     graph = study.graph
-    if graph is None or study.kind == "series" or graph.number_of_edges() == 0:
+    if graph is None or study.kind == "series" or "pulse_table" not in graph.graph:
         return None
-    pulses = graph.graph["pulses"]
-    edges = sorted(graph.edges(data=True), key=lambda e: (e[0], e[1]))[:60]
-    rows = tuple(
-        (
-            f"{source} → {target}", _vector(pulses[data["pulse"]], 2), number(data.get("threshold"), 3),
-            "yes" if data.get("at_unit") else "no",
-        )
-        for source, target, data in edges
-    )  # fmt: skip
-    head = ("move", "pulse", "smallest amplitude", "made by a unit pulse")
-    return Table(head, rows, "Moves between stable states.", (2,))
+    pulses, nodes = graph.graph["pulses"], list(graph.nodes)
+    if len(nodes) * len(pulses) > 400 or len(pulses) > 10:
+        return None
+    rows = []
+    for node, reached in zip(nodes, graph.graph["pulse_table"]):
+        output = graph.nodes[node].get("output")
+        cells = [_move(graph, node, int(target), k) for k, target in enumerate(reached)]
+        rows.append((f"{node}" + ("" if output is None else f": {_vector(np.round(output, 2), 2)}"), *cells))
+    names = [_vector(pulse, 2) for pulse in pulses]
+    caption = (
+        "Where each pulse leads from each stable state (with its output), and in brackets the smallest "
+        "multiple of the pulse that does it."
+    )
+    return Table(("state", *names), tuple(rows), caption)
+
+
+def _move(graph: Any, node: Any, target: int, pulse: int) -> str:
+    if target == node:
+        return "stays"
+    if target not in graph.nodes:
+        return "nowhere stable"
+    edge = graph.edges.get((node, target), {})
+    ways = [edge, *edge.get("alternatives", [])]
+    threshold = next((w["threshold"] for w in ways if w.get("pulse") == pulse), None)
+    return f"→ {target}" + ("" if threshold is None else f" ({number(float(threshold), 2)})")
+
+
+_NAMES: Final = {
+    "perron-weights": "weighted maximum norm (Perron)",
+    "spectral-norm": "Euclidean norm (spectral)",
+    "diagonal-schur": "scaled Euclidean norm (diagonal Schur)",
+    "incremental-lurie": "full quadratic norm (Lur’e)",
+    "incremental-lurie, scaled": "full quadratic norm (Lur’e), scaled",
+}
+_BOX: Final = " on the invariant box"
 
 
 def bounds_table(verdict: Verdict) -> Table | None:
     """Return how far each bound got on the question of one verdict."""
     bounds = verdict.result.bounds
-    if not bounds:
+    network, note = verdict.network, ""
+    if network.W_fb is not None and network.readout is not None and network.readout.is_affine:
+        network, note = network.folded(), " with the feedback folded in"
+    radius = network.spectral_radius()
+    best = {b.name: b.value for b in bounds}
+    rows = []
+    for b in bounds:
+        name = b.name.removesuffix(_BOX)
+        # On the box of states that the inputs allow a bound is only worth a row where it gains something.
+        if name != b.name and not b.proves and not b.value < 0.999 * best.get(name, math.inf):
+            continue
+        label = _NAMES.get(name, name) + (", for these inputs" if name != b.name else "")
+        gain = "" if b.critical_gain is None else number(b.critical_gain * radius)
+        rows.append((label, number(b.value), "yes" if b.proves else "no", gain))
+    if not rows:
         return None
-    radius = verdict.network.spectral_radius()
-    rows = tuple(
-        (
-            b.name, number(b.value), "yes" if b.proves else "no",
-            "" if b.critical_gain is None else number(b.critical_gain * radius),
-        )
-        for b in bounds
-    )  # fmt: skip
-    head = ("bound", "value (proves below 1)", "proves", "proves up to spectral radius")
-    caption = f"The bounds tried. The spectral radius of W is {number(radius)}."
-    return Table(head, rows, caption, (1, 3))
+    head = ("norm", "factor per step", "proves", "below 1 up to radius")
+    caption = (
+        f"The norms tried; a factor below 1 proves. The spectral radius of W{note} is {number(radius)}; the "
+        "last column, in floating point, is the one up to which the factor stays below 1."
+    )
+    return Table(head, tuple(rows), caption, (1, 3))
 
 
-def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def _irrelevant(name: str, kind: str) -> bool:
+    """Whether a setting plays no part in a study of this kind."""
+    part, _, rest = name.partition(".")
+    if kind == "network":
+        return part in ("fit", "forecast") or name in ("verify.closed_loop", "report.plot_steps")
+    if kind == "task" and part == "forecast":
+        return True
+    pulses = ("pulse_amplitude", "pulse_length", "max_amplitude", "relax_steps")
+    chaos = ("n_exponents", "lyapunov_steps", "embedding_delay")
+    return rest in (pulses if kind == "series" else chaos)
+
+
+def _flat(settings: Mapping[str, Any], kind: str, prefix: str = "") -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{prefix}{name}.")
-        elif value is not None and name not in ("format", "version"):
+            rows += _flat(value, kind, f"{prefix}{name}.")
+        elif (
+            value is not None
+            and name not in ("format", "version")
+            and not _irrelevant(f"{prefix}{name}", kind)
+        ):
             shown = number(float(value)) if isinstance(value, float) else str(value)
             rows.append((f"{prefix}{name}", shown))
     return rows
@@ -222,8 +295,7 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]
 
 def report_tables(study: Study, names: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return every table by name; None where the study has nothing to put in it."""
-    settings = [*_flat(study.settings["study"]), ("seed", str(study.settings["seed"]))]
-    settings += [(f"version of {name}", value) for name, value in study.settings["versions"].items()]
+    settings = [*_flat(study.settings["study"], study.kind), ("seed", str(study.settings["seed"]))]
     source = [
         ("data", str(study.source["series"])),
         ("from", f"the zoo: {study.source['zoo']}" if "zoo" in study.source else str(study.source["file"])),
@@ -236,8 +308,8 @@ def report_tables(study: Study, names: Sequence[tuple[str, str]]) -> dict[str, A
         ("SHA-256 of the data", study.source["sha256"]),
         ("hash of the network", study.network.content_hash),
     ]
-    timings = [(name, f"{value:.1f}") for name, value in study.timings.items()]
-    timings.append(("together", f"{sum(study.timings.values()):.1f}"))
+    timings = [f"{name} {value:.1f}" for name, value in study.timings.items() if value >= 0.05]
+    timings.append(f"together {sum(study.timings.values()):.1f}")
     return {
         "fit": _fit_table(study),
         "climate": _climate_table(study),
@@ -247,6 +319,7 @@ def report_tables(study: Study, names: Sequence[tuple[str, str]]) -> dict[str, A
         "transitions": _transitions_table(study),
         "source": Table(("", ""), tuple(source)),
         "settings": Table(("setting", "value"), tuple(settings)),
-        "timings": Table(("step", "seconds"), tuple(timings), "", (1,)),
+        "timings": ", ".join(timings),
+        "versions": ", ".join(f"{name} {value}" for name, value in study.settings["versions"].items()),
         "files": Table(("file", "what it is"), tuple(names)),
     }

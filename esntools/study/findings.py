@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from esntools.certificates import Certified, Inconclusive, Refuted
     from esntools.fixed_points import EquilibriumMatch, FixedPoints
     from esntools.lyapunov import LyapunovSpectrum
+    from esntools.study.contraction import CertifiedRange
     from esntools.symbolic import Derivation
     from esntools.training import Fit
 
@@ -67,6 +68,8 @@ class Verdict:
     inputs : InputClass
         The inputs that it quantifies over.
     result : Certified, Refuted or Inconclusive
+    from_data : bool
+        Whether the inputs are the box around the data.
     """
 
     key: str
@@ -74,6 +77,12 @@ class Verdict:
     network: EchoStateNetwork
     inputs: InputClass
     result: Certified | Refuted | Inconclusive
+    from_data: bool = False
+
+    @property
+    def inputs_in_words(self) -> str:
+        """The inputs that it quantifies over."""
+        return describe_inputs(self.inputs, from_data=self.from_data)
 
 
 @final
@@ -107,6 +116,9 @@ class Study:
     verdicts : tuple of Verdict
     derivation : Derivation, optional
         The Jacobian and the norm bounds of `network`, symbolically.
+    certified : CertifiedRange, optional
+        How far the recurrent weights can grow with a certificate, for the last question that is not about
+        the closed loop.
     fixed_points : mapping of str to FixedPoints
         By condition: ``"closed loop"``, ``"zero input"``, ``"input A"``, ...
     matches : tuple of EquilibriumMatch
@@ -115,6 +127,8 @@ class Study:
         Of the closed loop.
     published_exponents : tuple of float
         Of the true system, in 1/time.
+    known_exponent : float, optional
+        The leading exponent in 1/time, published or given by the user: the unit of Lyapunov times.
     graph : networkx.DiGraph, optional
         The excitable network, or the visits between neighbourhoods of fixed points.
     paths : tuple of ndarray, shape (n_steps, n_units) each
@@ -143,10 +157,12 @@ class Study:
     targets: FloatArray | None = None
     verdicts: tuple[Verdict, ...] = ()
     derivation: Derivation | None = None
+    certified: CertifiedRange | None = None
     fixed_points: dict[str, FixedPoints] = field(default_factory=dict)
     matches: tuple[EquilibriumMatch, ...] = ()
     lyapunov: LyapunovSpectrum | None = None
     published_exponents: tuple[float, ...] = ()
+    known_exponent: float | None = None
     graph: networkx.DiGraph | None = None
     paths: tuple[FloatArray, ...] = ()
     wrong_transitions: tuple[str, ...] = ()
@@ -162,9 +178,14 @@ class Study:
     @property
     def vpt_lyapunov(self) -> FloatArray | None:
         """Valid prediction times in Lyapunov times of the true system, None where its exponent is unknown."""
-        if self.dt is None or not self.published_exponents or self.published_exponents[0] <= 0.0:
+        if self.dt is None or self.known_exponent is None or self.known_exponent <= 0.0:
             return None
-        return self.vpt_steps * self.dt * self.published_exponents[0]
+        return self.vpt_steps * self.dt * self.known_exponent
+
+    @property
+    def plot_steps(self) -> int:
+        """How many steps of a series a figure shows."""
+        return int(self.settings["study"]["report"]["plot_steps"])
 
     @property
     def summary_lines(self) -> tuple[str, ...]:
@@ -197,7 +218,7 @@ def _verdict_document(verdict: Verdict) -> Document:
     return {
         "key": verdict.key,
         "question": verdict.question,
-        "inputs": describe_inputs(verdict.inputs),
+        "inputs": verdict.inputs_in_words,
         "verdict": result.verdict,
         "method": result.method,
         "sentence": result.sentence,
@@ -261,6 +282,12 @@ def study_document(study: Study) -> Document:
             "nrmse": study.task_run.nrmse,
             "n_steps": len(study.task_run.u),
             "wrong_transitions": list(study.wrong_transitions),
+        }
+    if study.certified is not None:
+        document["certified_gains"] = {
+            "proved": study.certified.proved,
+            "refuted": list(study.certified.refuted),
+            "spectral_radius": study.certified.network.spectral_radius(),
         }
     document["verdicts"] = [_verdict_document(v) for v in study.verdicts]
     document["fixed_points"] = {

@@ -8,12 +8,22 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from esntools._typing import FloatArray
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 
 if TYPE_CHECKING:
     from esntools.study.findings import Study, Verdict
 
-__all__ = ["describe_inputs", "near", "number", "summary_lines", "verdict_sentence"]
+__all__ = [
+    "describe_inputs",
+    "in_data_range",
+    "is_chaotic",
+    "near",
+    "number",
+    "summary_lines",
+    "verdict_sentence",
+    "with_error",
+]
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -46,14 +56,32 @@ def near(value: float, scale: float) -> str:
 
 
 def _plural(n: int, word: str) -> str:
-    return f"{n:,} {word}" + ("" if n == 1 else "s")
+    if n == 1:
+        return f"1 {word}"
+    return f"{n:,} {word.removesuffix('um')}{'a' if word.endswith('um') else 's'}"
 
 
-def describe_inputs(inputs: InputClass) -> str:
-    """Return the inputs that a claim quantifies over, in words.
+def with_error(value: float, half_width: float) -> str:
+    """Return a value and its error, both to the second digit of the error.
+
+    >>> with_error(0.90571, 0.0331), with_error(-1.4e-06, 9.5e-05), with_error(3.0, 0.0)
+    ('0.906 ± 0.033', '0.000000 ± 0.000095', '3 ± 0')
+    """
+    if not (math.isfinite(value) and math.isfinite(half_width) and half_width > 0.0):
+        return f"{number(value)} ± {number(half_width, 2)}"
+    decimals = max(0, 1 - math.floor(math.log10(half_width)))
+    if decimals > 9:
+        return f"{number(value)} ± {number(half_width, 2)}"
+    return f"{round(value, decimals) + 0.0:.{decimals}f} ± {half_width:.{decimals}f}".replace("-", "−")
+
+
+def describe_inputs(inputs: InputClass, *, from_data: bool = False) -> str:
+    """Return the inputs that a claim quantifies over, in words; `from_data`: the box is the data's range.
 
     >>> describe_inputs(InputBox(-1, 2))
     'every input sequence with values in [−1, 2]'
+    >>> describe_inputs(InputBox(-1, 2), from_data=True)
+    'every input within the range of the data, [−1, 2]'
     """
     match inputs:
         case Zero():
@@ -61,7 +89,11 @@ def describe_inputs(inputs: InputClass) -> str:
         case Constant():
             return f"the constant input ({', '.join(number(c) for c in inputs.c)})"
         case InputBox():
-            box = " × ".join(f"[{number(a)}, {number(b)}]" for a, b in zip(inputs.low, inputs.high))
+            edges = [f"[{number(a)}, {number(b)}]" for a, b in zip(inputs.low, inputs.high)]
+            same = len(edges) > 1 and len(set(edges)) == 1
+            box = f"{edges[0]} on each of {len(edges)} lines" if same else " × ".join(edges)
+            if from_data:
+                return f"every input within the range of the data, {box}"
             return f"every input sequence with values in {box}"
         case InputSignal():
             return f"this one recorded input of {len(inputs.u):,} steps"
@@ -83,19 +115,26 @@ def _forecast_line(study: Study) -> str:
     fit = study.fit
     if fit is None:
         return _not_done(study, "fit", "Training")
-    values = f"{_plural(fit.n_train, 'value')} of {study.source['series']}"
-    head = f"Trained on {values}, {study.network.n_units} units"
+    head = (
+        f"A network of {study.network.n_units} units, trained on {_plural(fit.n_train, 'value')} of "
+        f"{study.source['series']}"
+    )
     if len(study.vpt_steps) == 0:
-        error = number(fit.one_step_nrmse)
-        return f"{head} predict the next value with an error of {error} standard deviations."
-    in_lyapunov = study.vpt_lyapunov
-    times = study.vpt_steps if in_lyapunov is None else in_lyapunov
+        error = number(fit.one_step_nrmse, 2)
+        return f"{head}, predicts the next value with an error of {error} standard deviations."
+    in_lyapunov, steps = study.vpt_lyapunov, study.vpt_steps
+    times = steps if in_lyapunov is None else in_lyapunov
     unit = "steps" if in_lyapunov is None else "Lyapunov times"
     threshold = study.windows[0].threshold if study.windows else 0.4
+    clock = ""
+    if study.dt is not None and study.dt != 1.0:
+        clock = f" ({number(float(steps.mean()) * study.dt)} units of time)"
+    elif in_lyapunov is not None:
+        clock = f" ({number(float(steps.mean()))} steps)"
     return (
-        f"{head} forecast {number(float(times.mean()))} {unit} ahead on average before the error passes "
-        f"{threshold:g} standard deviations ({_plural(len(times), 'test window')}, worst tenth "
-        f"{number(float(np.quantile(times, 0.1)))})."
+        f"{head}, forecasts {number(float(times.mean()))} {unit}{clock} ahead on average, and "
+        f"{number(float(np.quantile(times, 0.1)))} in the worst tenth of {len(times)} tests on unseen "
+        f"values, before it is off by {threshold:g} standard deviations."
     )
 
 
@@ -103,81 +142,131 @@ def _climate_line(study: Study) -> str:
     climate = study.climate
     if climate is None:
         return _not_done(study, "climate", "Comparison of a free run with the data")
+    n = len(climate.free_run)
     if not climate.stayed_in_range:
-        return f"Left to run freely, it leaves the range of the data after {len(climate.free_run):,} steps."
+        return f"Running freely, it leaves the range of the data after {n:,} steps: no model of its climate."
     verb = "keeps" if climate.agrees else "does not keep"
     return (
-        f"Left to run freely, it {verb} the climate of the data: histogram distance "
-        f"{number(climate.histogram_distance, 2)} (between the data's own halves "
-        f"{number(climate.histogram_yardstick, 2)}), spectrum distance "
-        f"{number(climate.spectrum_distance, 2)} ({number(climate.spectrum_yardstick, 2)})."
+        f"Running freely for {n:,} steps, it {verb} the climate of the data: on a scale from 0 (equal) to 1, "
+        f"the distribution of its values is {number(climate.histogram_distance, 2)} away and its spectrum "
+        f"{number(climate.spectrum_distance, 2)}, where two halves of the data are "
+        f"{number(climate.histogram_yardstick, 2)} and {number(climate.spectrum_yardstick, 2)} apart."
     )
 
 
 def _verdict_line(study: Study) -> str:
     if not study.verdicts:
         return _not_done(study, "verify", "Verification")
-    return " ".join(verdict_sentence(v) for v in study.verdicts)
+    return " ".join(verdict_sentence(v, study) for v in study.verdicts)
 
 
-def verdict_sentence(verdict: Verdict) -> str:
-    """Return the verdict as one sentence that names the inputs and the network's state."""
-    who = "The closed loop" if verdict.key == "closed loop" else "The network"
-    inputs = describe_inputs(verdict.inputs)
-    at = "at" if isinstance(verdict.inputs, Zero) else "for"
-    where = "" if verdict.key == "closed loop" else f" {at} {inputs}"
+def is_chaotic(study: Study) -> bool:
+    """Whether the leading Lyapunov exponent is positive beyond its error."""
+    return study.lyapunov is not None and bool(study.lyapunov.interval[0, 0] > 0.0)
+
+
+def verdict_sentence(verdict: Verdict, study: Study) -> str:
+    """Return the verdict as one sentence that names the inputs."""
+    if verdict.key == "closed loop":
+        return _closed_loop_sentence(verdict, study)
+    word, inputs = verdict.result.verdict, verdict.inputs_in_words
+    at = "at" if isinstance(verdict.inputs, Zero) else "under"
+    if word == "proved":
+        rate = getattr(verdict.result, "rate", None)
+        by = "" if rate is None else f": differences shrink at least by the factor {number(rate)} per step"
+        return f"It is proved to forget where it started (echo state property) {at} {inputs}{by}."
+    if word == "refuted":
+        some = inputs.replace("every", "some", 1)
+        memory = ", as a memory must" if study.kind == "task" and isinstance(verdict.inputs, Zero) else ""
+        return f"It is proved to remember where it started (no echo state property) {at} {some}{memory}."
+    return f"It is not decided whether it forgets where it started (echo state property) {at} {inputs}."
+
+
+def _closed_loop_sentence(verdict: Verdict, study: Study) -> str:
+    chaotic = is_chaotic(study)
     match verdict.result.verdict:
         case "proved":
-            rate = getattr(verdict.result, "rate", None)
-            by = "" if rate is None else f", forgetting its start by a factor {number(rate)} per step"
-            return f"{who} is proved to have the echo state property{where}{by}."
+            return "Its closed loop is proved to fall to one rest state, so it models nothing that moves."
         case "refuted":
-            return f"{who} is proved not to have the echo state property{where}."
+            why = ", which is what a model of chaos must do" if chaotic else ""
+            return f"Its closed loop is proved to remember where it started{why}."
         case _:
-            return (
-                f"Whether {who.lower()} has the echo state property{where} is left open by every bound tried."
-            )
+            if chaotic:
+                return "That its closed loop remembers, as chaos must, is measured but not proved."
+            return "Whether its closed loop forgets too is not decided."
+
+
+def in_data_range(study: Study, output: FloatArray) -> bool:
+    """Whether an equilibrium lies where the data are, so that the network can have learned it."""
+    if study.fit is None:
+        return True
+    low, high = (np.atleast_1d(v) for v in study.fit.y_range)
+    return bool(low[0] <= float(np.ravel(output)[0]) <= high[0])
 
 
 def _fixed_point_line(study: Study) -> str:
     if study.matches:
-        found = [m for m in study.matches if m.point is not None]
-        if not found:
-            return "No fixed point of the closed loop was found near the system's equilibria."
-        scale = max(abs(float(m.true_output[0])) for m in study.matches)
-        extra = len(study.fixed_points.get("the closed loop", ())) - len(found)
-        more = f" ({_plural(extra, 'further one')} without a counterpart)" if extra > 0 else ""
-        pairs = _listed(
-            [
-                f"{near(float(m.found_output[0]), scale)} (true {near(float(m.true_output[0]), scale)})"
-                for m in found
-                if m.found_output is not None
-            ]
-        )
-        worst = max(abs(complex(m.found_multipliers[0] - m.true_multipliers[0])) for m in found)
-        return (
-            f"Its closed loop has fixed points at {pairs}{more}; their leading multipliers differ from the "
-            f"true exp(λ dt) by at most {number(worst, 2)}."
-        )
+        return _equilibria_line(study)
     if not study.fixed_points:
         return _not_done(study, "fixed points", "Search for fixed points")
     parts = []
     for name, points in study.fixed_points.items():
-        n_stable = len(points.stable)
-        parts.append(f"{_plural(len(points), 'fixed point')} ({n_stable} stable) at {name}")
-    return f"Found: {_listed(parts)}."
+        n, stable = len(points), len(points.stable)
+        kind = "stable" if n == stable == 1 else f"{stable} of them stable"
+        at = "" if name == "the closed loop" else f" at {name}"
+        parts.append(f"{_plural(n, 'fixed point')} ({kind}){at}")
+    who = "Its closed loop" if "the closed loop" in study.fixed_points else "It"
+    return f"{who} has {_listed(parts)}."
+
+
+def _equilibria_line(study: Study) -> str:
+    seen = [m for m in study.matches if in_data_range(study, m.true_output)]
+    found = [m for m in seen if m.found_output is not None]
+    if not found:
+        return "No fixed point of the closed loop was found near the true system's equilibria."
+    scale = max(abs(float(m.true_output[0])) for m in study.matches)
+    pairs = _listed(
+        [
+            f"{near(float(m.found_output[0]), scale)} (true {near(float(m.true_output[0]), scale)})"
+            for m in found
+            if m.found_output is not None
+        ]
+    )
+    worst = max(abs(complex(m.found_multipliers[0] - m.true_multipliers[0])) for m in found)
+    missing = len(seen) - len(found)
+    lost = f" ({_plural(missing, 'equilibrium')} not found)" if missing else ""
+    extra = len(study.fixed_points.get("the closed loop", ())) - sum(
+        m.point is not None for m in study.matches
+    )
+    more = f"; {_plural(extra, 'further fixed point')} {_has(extra)} no true counterpart" if extra > 0 else ""
+    return (
+        f"It has rest states where the true system has, at {pairs}{lost}, and the leading factors by which "
+        f"deviations grow or shrink there are the true ones to within {number(worst, 2)}{more}."
+    )
+
+
+def _has(n: int) -> str:
+    return "has" if n == 1 else "have"
 
 
 def _exponent_line(study: Study) -> str:
     spectrum = study.lyapunov
     if spectrum is None:
         return _not_done(study, "lyapunov", "Lyapunov exponents")
-    unit = "per time unit" if spectrum.unit == "1/time" else "per step"
-    half = 0.5 * float(spectrum.interval[0, 1] - spectrum.interval[0, 0])
-    published = f", published {number(study.published_exponents[0], 4)}" if study.published_exponents else ""
+    unit = "per unit of time" if spectrum.unit == "1/time" else "per step"
+    low, high = (float(v) for v in spectrum.interval[0])
+    known = study.published_exponents[0] if study.published_exponents else None
+    published = "" if known is None else f" (published: {number(known, 4)})"
+    if low > 0.0:
+        meaning = "so it is chaotic"
+    elif high < 0.0:
+        meaning = "so it settles"
+    else:
+        meaning = "so chaos cannot be told from regular motion"
+    rate = with_error(float(spectrum.exponents[0]), 0.5 * (high - low))
     return (
-        f"Its leading Lyapunov exponent is {number(float(spectrum.exponents[0]))} ± {number(half, 2)} {unit}"
-        f"{published}: {'chaos' if spectrum.interval[0, 0] > 0 else 'no proof of chaos'}."
+        f"Running freely, nearby states part at the rate {rate} {unit}{published}, its leading Lyapunov "
+        f"exponent, {meaning}."
     )
 
 
@@ -199,8 +288,14 @@ def _graph_line(study: Study) -> str:
         )
     return (
         f"Its {_plural(graph.number_of_nodes(), 'stable state')} are joined by {_plural(at_unit, 'move')} "
-        f"that a unit pulse makes; the easiest needs an amplitude of {number(min(thresholds), 2)}."
+        f"that {_pulse(study)} makes; the easiest is made by {number(100.0 * min(thresholds), 2)} % of it."
     )
+
+
+def _pulse(study: Study) -> str:
+    length = int(study.graph.graph.get("pulse_length", 1)) if study.graph is not None else 1
+    what = "an input symbol" if study.kind == "network" else "a pulse of the task"
+    return what if length == 1 else f"{what}, held for {length} steps,"
 
 
 def _task_line(study: Study) -> str:
@@ -208,9 +303,9 @@ def _task_line(study: Study) -> str:
     if run is None:
         return _not_done(study, "task", "The test run")
     return (
-        f"On {len(run.u):,} steps that it was not trained on, {study.network.n_units} units hold the right "
-        f"sign {100 * (1 - run.error_rate):.4g} % of the time (error {number(run.nrmse, 2)} standard "
-        "deviations)."
+        f"On {len(run.u):,} steps that it was not trained on, a network of {study.network.n_units} units "
+        f"holds the right sign {100 * (1 - run.error_rate):.4g} % of the time (error "
+        f"{number(run.nrmse, 2)} standard deviations)."
     )
 
 
@@ -220,7 +315,7 @@ def _automaton_line(study: Study) -> str:
     n, wanted = study.graph.number_of_nodes(), len(study.targets)
     wrong = len(study.wrong_transitions)
     return (
-        f"The task asks for {_plural(wanted, 'state')} and the network has {n}; "
+        f"The task asks for {_plural(wanted, 'state')} and the network has {n} that hold{'s' * (n == 1)}; "
         + ("every pulse leads where the task wants." if wrong == 0
            else f"{_plural(wrong, 'pulse')} from a state lead where the task does not want.")
     )  # fmt: skip
@@ -235,10 +330,14 @@ def _network_line(study: Study) -> str:
 
 
 def _audit_line(study: Study) -> str:
-    parts = [f"at {name} {points.audit}" for name, points in study.fixed_points.items()]
-    if not parts:
+    if not study.fixed_points:
         return _not_done(study, "fixed points", "The audit of the search")
-    return f"The audit that looks for missed fixed points (index sum 1): {_listed(parts)}."
+    audits = {points.audit for points in study.fixed_points.values()}
+    test = "The test for missed fixed points (their indices must add up to 1)"
+    if len(audits) == 1:
+        return f"{test}: {audits.pop()} at each of {len(study.fixed_points)} inputs."
+    parts = [f"{points.audit} at {name}" for name, points in study.fixed_points.items()]
+    return f"{test}: {_listed(parts)}."
 
 
 def summary_lines(study: Study) -> tuple[str, ...]:

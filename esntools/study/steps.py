@@ -20,14 +20,17 @@ from esntools.inputs import AnyInput, InputAlphabet, InputBox, InputClass, Input
 from esntools.network import EchoStateNetwork
 from esntools.series import Series
 from esntools.spec import FitSpec, StudySpec
+from esntools.study.contraction import CertifiedRange, certified_range
 from esntools.study.findings import Verdict
 from esntools.study.sentences import describe_inputs
+from esntools.symbolic import Derivation
 from esntools.zoo import ZooModel
 
 __all__ = [
     "SHARE",
     "Steps",
     "ask",
+    "certified_of",
     "chosen_seed",
     "content_digest",
     "input_class",
@@ -40,6 +43,10 @@ T = TypeVar("T")
 
 #: Seconds after which a verdict begins no new attempt, so that a report comes in time.
 BUDGET: Final = 6.0
+#: The same for the closed loop, whose counterexamples are the more costly to check.
+CLOSED_LOOP_BUDGET: Final = 10.0
+#: Seconds for the edges of the certified range.
+_RANGE_SECONDS: Final = 4.0
 
 #: How much of the progress bar each step takes.
 SHARE: Final = {
@@ -79,7 +86,7 @@ class Steps:
         try:
             return step(inner)
         except (EsntoolsError, np.linalg.LinAlgError, scipy.linalg.LinAlgError, MemoryError) as error:
-            self.not_done[name] = str(error) or type(error).__name__
+            self.not_done[name] = str(error).removeprefix(f"{name}: ") or type(error).__name__
             return None
         finally:
             self.timings[name] = self.timings.get(name, 0.0) + time.perf_counter() - start
@@ -141,12 +148,18 @@ def ask(
     steps: Steps,
     questions: list[tuple[str, EchoStateNetwork, InputClass]],
     candidates: tuple[FloatArray, ...] = (),
+    *,
+    from_data: bool = False,
 ) -> tuple[Verdict, ...]:
-    """Ask for a verdict on each (key, network, inputs); `candidates` are states near fixed points."""
+    """Ask for a verdict on each (key, network, inputs); `candidates` are states near fixed points.
+
+    `from_data` says that the inputs of a driven network are the box around its data.
+    """
 
     def answer(network: EchoStateNetwork, inputs: InputClass) -> Callable[[Progress], CertifiedVerdict]:
-        near = candidates if network.n_inputs == 0 else ()
-        return lambda p: certify_esp(network, inputs, candidates=near, budget=BUDGET, progress=p)
+        closed = network.n_inputs == 0
+        near, budget = (candidates, CLOSED_LOOP_BUDGET) if closed else ((), BUDGET)
+        return lambda p: certify_esp(network, inputs, candidates=near, budget=budget, progress=p)
 
     verdicts = []
     for key, network, inputs in questions:
@@ -155,11 +168,28 @@ def ask(
         result = steps.run(name, answer(network, inputs))
         steps.done = done + SHARE["verify"] / len(questions)
         if result is not None:
-            who = "Does the closed loop" if key == "closed loop" else "Does the network"
-            about = "" if key == "closed loop" else f" under {describe_inputs(inputs)}"
-            question = f"{who} forget where it started{about}?"
-            verdicts.append(Verdict(key, question, network, inputs, result))
+            closed = key == "closed loop"
+            data = from_data and not closed
+            about = "" if closed else f" under {describe_inputs(inputs, from_data=data)}"
+            question = f"Does the {'closed loop' if closed else 'network'} forget where it started{about}?"
+            verdicts.append(Verdict(key, question, network, inputs, result, data))
     return tuple(verdicts)
+
+
+def certified_of(
+    steps: Steps, verdicts: tuple[Verdict, ...], derivation: Derivation | None
+) -> CertifiedRange | None:
+    """Return the certified range for the last question that is not about the closed loop."""
+    driven = [v for v in verdicts if v.key != "closed loop" and v.result.bounds]
+    if not driven:
+        return None
+    v = driven[-1]
+    return steps.run(
+        "derivation: certified range",
+        lambda p: certified_range(
+            v.network, v.inputs, verdict=v.result, derivation=derivation, seconds=_RANGE_SECONDS, progress=p
+        ),
+    )
 
 
 def source_document(source: ZooModel | Series, **facts: Any) -> Document:

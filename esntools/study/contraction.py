@@ -1,0 +1,172 @@
+"""Up to which spectral radius contraction is certified, and at which radii it is refuted.
+
+A critical gain is a floating-point number; a range that a figure calls proved must end at a certificate.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, final
+
+from esntools._typing import Progress, no_progress
+from esntools.certificates import Certified, Inconclusive, Refuted, certify_esp
+from esntools.inputs import InputClass
+from esntools.network import EchoStateNetwork
+
+if TYPE_CHECKING:
+    from esntools.symbolic import Derivation
+
+__all__ = ["CertifiedRange", "certified_range"]
+
+#: Units up to which one question takes a fraction of a second, so that the edges can be searched for.
+_SEARCHED: Final = 200
+#: A norm that succeeds on a large network within a second or two; the others take many.
+_QUICK: Final = ("perron", "spectral")
+_TRIALS: Final = 10
+_LARGEST: Final = 16.0
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CertifiedRange:
+    """Multiples g of the recurrent weights about which a certificate exists.
+
+    Parameters
+    ----------
+    network : EchoStateNetwork
+        The network whose W is multiplied: feedback is folded into it where it is affine.
+    proved : float or None
+        The largest g that is certified. So is every smaller one: the same norm contracts for it, since the
+        slopes 0 to L times g W are among the slopes 0 to L times the larger matrix.
+    refuted : tuple of float
+        Every g that is refuted, ascending; nothing is claimed about those between them.
+    searched : bool
+        Whether refutations were searched for (not for large networks, where each takes long).
+    """
+
+    network: EchoStateNetwork
+    proved: float | None
+    refuted: tuple[float, ...]
+    searched: bool
+
+
+class _Search:
+    def __init__(self, network: EchoStateNetwork, inputs: InputClass, seconds: float) -> None:
+        self.network, self.inputs = network, inputs
+        self.deadline = time.perf_counter() + seconds
+        self.proved: float | None = None
+        self.refuted: set[float] = set()
+        self.left = _TRIALS
+
+    def note(self, gain: float, result: Certified | Refuted | Inconclusive) -> None:
+        # A proof on the box of states that bounded inputs leave says nothing about smaller weights.
+        if isinstance(result, Certified) and result.box_steps is None:
+            self.proved = max(gain, self.proved or 0.0)
+        elif isinstance(result, Refuted):
+            self.refuted.add(gain)
+
+    @property
+    def over(self) -> bool:
+        return self.left <= 0 or time.perf_counter() > self.deadline
+
+    def ask(self, gain: float) -> Certified | Refuted | Inconclusive:
+        self.left -= 1
+        remaining = max(0.0, self.deadline - time.perf_counter())
+        result = certify_esp(self.network.scaled(gain), self.inputs, budget=remaining, bracket=False)
+        self.note(gain, result)
+        return result
+
+    def narrow(self) -> None:
+        """Move both edges towards each other, halving the larger uncertainty."""
+        gain = max(1.0, self.proved or 0.0)
+        while not self.refuted and gain < _LARGEST and not self.over:
+            gain *= 1.5
+            self.ask(gain)
+        not_proved, not_refuted = min(self.refuted, default=gain), self.proved or 0.0
+        while not self.over and self.refuted:
+            low, high = self.proved or 0.0, min(self.refuted)
+            gaps = (min(not_proved, high) - low, high - max(not_refuted, low))
+            if max(gaps) < 0.02 * high:
+                return
+            middle = low + 0.5 * gaps[0] if gaps[0] >= gaps[1] else high - 0.5 * gaps[1]
+            if isinstance(self.ask(middle), Inconclusive):
+                not_proved, not_refuted = min(not_proved, middle), max(not_refuted, middle)
+
+
+def certified_range(
+    network: EchoStateNetwork,
+    inputs: InputClass,
+    *,
+    verdict: Certified | Refuted | Inconclusive | None = None,
+    derivation: Derivation | None = None,
+    seconds: float = 5.0,
+    progress: Progress = no_progress,
+) -> CertifiedRange:
+    """Find multiples of a network's recurrent weights that are certified, and some that are refuted.
+
+    Networks of up to 200 units are asked about by bisection; of larger ones, a little less than the critical
+    gain of each norm that is quick to certify is tried.
+
+    Parameters
+    ----------
+    network : EchoStateNetwork
+    inputs : InputClass
+        What is claimed of every multiple.
+    verdict : Certified, Refuted or Inconclusive, optional
+        About the network itself, when it is known already.
+    derivation : Derivation, optional
+        Of the network; its critical gains are where the search begins.
+    seconds : float
+        After which no new question is begun.
+
+    Returns
+    -------
+    CertifiedRange
+
+    Examples
+    --------
+    >>> from esntools.inputs import Zero
+    >>> found = certified_range(EchoStateNetwork([[0.5]]), Zero())
+    >>> 1.9 < found.proved <= 2.0 <= found.refuted[0] < 2.1
+    True
+    """
+    folded = network
+    if network.W_fb is not None and network.readout is not None and network.readout.is_affine:
+        folded = network.folded()
+    search = _Search(folded, inputs, seconds)
+    if verdict is not None:
+        search.note(1.0, verdict)
+    elif not search.over:
+        search.ask(1.0)
+    searched = folded.n_units <= _SEARCHED
+    gains = _estimates(verdict, derivation, quick=not searched)
+    for k, gain in enumerate(sorted(0.995 * g for g in gains)):
+        if gain > (search.proved or 0.0) and not search.over:
+            progress("certifying larger weights", k / (len(gains) + 1))
+            search.ask(gain)
+    if searched:
+        search.narrow()
+    return CertifiedRange(folded, search.proved, tuple(sorted(search.refuted)), searched)
+
+
+def _estimates(
+    verdict: Certified | Refuted | Inconclusive | None, derivation: Derivation | None, *, quick: bool
+) -> set[float]:
+    """Return the distinct critical gains that are known in floating point."""
+    pairs: Iterable[tuple[str, float | None]] = [
+        *((b.name, b.critical_gain) for b in (verdict.bounds if verdict is not None else ())),
+        *((b.name, b.critical_gain_value) for b in (derivation.bounds if derivation is not None else ())),
+    ]
+    found: list[float] = []
+    for name, gain in pairs:
+        wanted = " on the " not in name and (not quick or any(w in name.lower() for w in _QUICK))
+        if wanted and gain is not None and 0.0 < gain < _LARGEST:
+            found.append(gain)
+    # Two routes to one norm differ in the last digits.
+    distinct: set[float] = set()
+    for gain in sorted(found, reverse=True):
+        if all(abs(gain - other) > 0.01 * other for other in distinct):
+            distinct.add(gain)
+    return distinct
