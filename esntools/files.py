@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -21,11 +22,22 @@ from numpy.typing import NDArray
 from esntools._typing import Document
 from esntools.errors import FileFormatError, InvalidInputError
 
-__all__ = ["provenance", "read_npz", "write_bytes", "write_json", "write_npz", "write_text"]
+__all__ = ["is_special", "provenance", "read_npz", "write_bytes", "write_json", "write_npz", "write_text"]
+
+
+def is_special(path: Path) -> bool:
+    """Return whether a device, a pipe or a socket stands there."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:
     """Write `data` to `path` in one step: a temporary name beside it, then a rename.
+
+    A link stays a link: what it points to is written. A device or a pipe is written to, never replaced.
 
     Raises
     ------
@@ -33,7 +45,19 @@ def write_bytes(path: str | Path, data: bytes) -> None:
         When the folder is missing or cannot be written.
     """
     path = Path(path)
+    if is_special(path):
+        # Renaming a file over /dev/null would take it away from every program on the machine.
+        try:
+            with path.open("wb") as stream:
+                stream.write(data)
+        except OSError as error:
+            raise InvalidInputError(
+                str(path), error.strerror or str(error), "the output path must be writable",
+                "choose another with -o",
+            ) from None  # fmt: skip
+        return
     try:
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     except (OSError, ValueError) as error:
         raise InvalidInputError(
@@ -139,7 +163,10 @@ def read_npz(path: str | Path, format_: str, newest: int) -> tuple[Document, dic
         raise
     # What zipfile and numpy raise on damaged members, RuntimeError being "encrypted" and its subclass
     # NotImplementedError an unknown compression.
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, RuntimeError):
+    # MemoryError is an array whose header claims more than there is.
+    except (
+        zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, KeyError, RuntimeError, MemoryError,
+    ):  # fmt: skip
         start = _first_bytes(path)
         what = (
             "a pickle"
@@ -154,16 +181,18 @@ def read_npz(path: str | Path, format_: str, newest: int) -> tuple[Document, dic
     try:
         header = json.loads(arrays.pop("header").tobytes().decode())
         found, version_, checksum = header["format"], header["version"], header.pop("checksum")
-    except (KeyError, ValueError, AttributeError, TypeError):
+    except (KeyError, ValueError, AttributeError, TypeError, RecursionError):
         raise FileFormatError(place, "no esntools header", f"expected a file of format {format_!r}") from None
     if found != format_:
         raise FileFormatError(place, f"format {found!r}", f"expected format {format_!r}")
     if not isinstance(version_, int) or not 1 <= version_ <= newest:
         raise FileFormatError(
             place,
-            f"format version {version_}",
+            f"format version {version_!r}",
             f"this esntools reads versions up to {newest}",
-            "upgrade esntools",
+            "upgrade esntools"
+            if isinstance(version_, int) and version_ > newest
+            else "restore the original file",
         )
     if _digest(header, arrays) != checksum:
         raise FileFormatError(

@@ -64,8 +64,16 @@ DATA = {
     "text in a number column": ("x\n1\nabc\n3\n", ["x.csv:3: column 'x': 'abc'; must be a number"]),
     "infinity": ("x\n1\ninf\n", ["x.csv:3: column 'x': inf; every value must be finite"]),
     "all missing": ("x\n\nNaN\n,\n".replace(",", "NA"), ["column 'x': every value is missing"]),
-    "constant": ("x\n" + "2.5\n" * 800, ["constant"]),
-    "too short": ("x\n" + "\n".join(map(str, _wave(15))) + "\n", ["washout + 10"]),
+    "constant": ("x\n" + "2.5\n" * 800, ["x.csv: column 'x': constant at 2.5"]),
+    "too short": (
+        "x\n" + "\n".join(map(str, _wave(15))) + "\n",
+        ["x.csv: column 'x': 1", " values, none", "washout + 10"],
+    ),
+    "newest first": (
+        "date,x\n2020-01-02,1\n2020-01-01,2\n",
+        ["column 'date': the newest row is first; times"],
+    ),
+    "numbers of another country beside ours": ("a;b\n1,5;1\n2,5;2\n", ["2 columns of numbers: a, b"]),
     "ambiguous": ("a,b\n1,2\n3,4\n", ["2 columns of numbers: a, b", "--column"]),
 }
 
@@ -127,6 +135,19 @@ def test_gaps_are_told(capsys: pytest.CaptureFixture[str]) -> None:
 def test_options_out_of_range(option: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     _csv("x.csv", _wave(), header="x")
     _refused(capsys, "fit", "x.csv", option, value, says=(f"fit {option}: '{value}'; must be",))
+
+
+def test_options_that_do_not_fit_the_data(capsys: pytest.CaptureFixture[str]) -> None:
+    _csv("x.csv", _wave(), _wave(), header="x,y")
+    for command in ("fit", "report"):
+        fit = [command, "x.csv", "--column", "x"]
+        _refused(capsys, *fit, "--column", "x", says=("--column: 'x' is given twice",))
+        _refused(capsys, *fit, "--n-train", "801", says=("--n-train: 801; the series has 800 steps",))
+        _refused(capsys, *fit, "--lyapunov-exponent", "0.9", says=("0.9 without a time step", "add --dt"))
+        _refused(
+            capsys, *fit, "--n-units", "100000000", says=("--n-units: 100000000; its Gram matrix takes",)
+        )
+    _refused(capsys, "fit", "x.csv", "--column", "x", "--input", "x", says=("'x' is given twice",))
 
 
 def test_a_washout_longer_than_the_series(capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,7 +239,31 @@ def test_wrong_inputs_for_the_network(capsys: pytest.CaptureFixture[str]) -> Non
     _refused(capsys, "verify", "closed.npz", "--constant", "1", says=("the network has no inputs",))
     _refused(capsys, "verify", "closed.npz", "--closed-loop", says=("0 inputs and 0 outputs",))
     _csv("u.csv", [0.1, "", 0.3], header="u")
-    _refused(capsys, "verify", "m.npz", "--signal", "u.csv", says=("every entry must be finite",))
+    for command in ("verify", "lyapunov"):
+        _refused(
+            capsys, command, "m.npz", "--signal", "u.csv", says=("u.csv: u, row 1 (counted from 0): missing",)
+        )
+    _csv("two.csv", [0.1, 0.2], [0.3, 0.4], header="a,b")
+    columns = ["--column", "a", "--column", "b"]
+    _refused(
+        capsys, "verify", "m.npz", "--signal", "two.csv", *columns,
+        says=("two.csv: a,b: 2 columns; the network has 1 inputs",),
+    )  # fmt: skip
+
+
+def test_the_bounds_of_an_inconclusive_answer_are_no_certificate(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("c.json").write_text(json.dumps({"format": "esntools-inconclusive", "version": 1}))
+    _refused(capsys, "check", "c.json", says=("c.json: the bounds of an inconclusive verification",))
+    Path("c.json").write_text("1")
+    _refused(capsys, "check", "c.json", says=("c.json: not an esntools certificate",))
+
+
+def test_a_zoo_name_where_a_model_file_belongs(capsys: pytest.CaptureFixture[str]) -> None:
+    _refused(capsys, "forecast", "lorenz63", says=("lorenz63: a model of the zoo", "esntools fit lorenz63"))
+    for command in ("fit", "forecast", "fixed-points"):
+        _refused(capsys, command, "", says=("SOURCE: ''",))
+    Path("folder").mkdir()
+    _refused(capsys, "fit", "folder", says=("folder: a folder without a model.toml",))
 
 
 # -- a closed loop that diverges -----------------------------------------------------------------------------
@@ -351,6 +396,34 @@ def test_a_folder_that_only_trying_shows_to_be_closed(
         capsys, "fit", "x.csv", "-o", "m.npz", says=("m.npz: .: Read-only file system", "choose another")
     )
     _refused(capsys, "report", "x.csv", says=("Read-only file system",))
+
+
+def test_what_is_read_is_not_written_over(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("data.npz", x=_wave())
+    Path("link.npz").symlink_to("data.npz")
+    _network().save("m.npz")
+    says = ("is what is read; the output must not replace it",)
+    for path in ("data.npz", "./data.npz", "link.npz"):
+        _refused(capsys, "fit", "data.npz", "-o", path, says=says)
+    _refused(capsys, "verify", "m.npz", "--zero", "-o", "m.npz", says=says)
+    _refused(capsys, "forecast", "m.npz", "-o", "m.npz", says=says)
+    _refused(capsys, "verify", "m.npz", "--signal", "data.npz", "-o", "data.npz", says=says)
+    _refused(capsys, "fit", "data.npz", "-o", "", says=("-o: ''; the output path must be a file",))
+
+
+def test_a_device_is_written_to_and_stays_a_device(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Renaming a file over /dev/null takes it away from every program on the machine."""
+    os.mkfifo(tmp_path / "pipe")
+    _network().save("m.npz")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert cli.main(["verify", "m.npz", "--zero", "-q", "-o", "pipe"]) == 0
+        assert os.read(reader, 10).startswith(b"{")
+    finally:
+        os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_a_report_that_fails_leaves_no_empty_folder(capsys: pytest.CaptureFixture[str]) -> None:

@@ -125,8 +125,11 @@ MISUSES = {
     "fit x.csv --spectral-radius nan": "fit --spectral-radius: 'nan'; must be a number above 0",
     "fit x.csv --leak-rate 1.5": "fit --leak-rate: '1.5'; must be a number above 0, at most 1",
     "fit x.csv --n-units 2.5": "fit --n-units: '2.5'; must be a whole number from 1",
-    "fit x.csv y.csv": "fit y.csv: not understood",
-    "fit x.csv -o": "fit -o/--output: expected one argument",
+    "fit x.csv y.csv": "fit y.csv: not understood; one word too many; a path with blanks needs quotes",
+    "fit x.csv -o": "fit -o/--output: without a value; must have one; see esntools fit --help",
+    "verify m.npz --inputs -inf:inf": "verify --inputs: '-inf:inf'; must be LO:HI",
+    "verify m.npz --zero --column a": "verify --column: given without --signal",
+    "lyapunov m.npz --column a": "lyapunov --column: given without --signal",
     "forecast m.npz --steps 0": "forecast --steps: '0'; must be a whole number from 1",
     "verify m.npz": "verify options: missing; one of --inputs, --zero",
     "verify m.npz --inputs 1": "verify --inputs: '1'; must be LO:HI",
@@ -348,7 +351,9 @@ def test_fit_with_an_input(workshop: Path, capsys: pytest.CaptureFixture[str]) -
     assert _run("fit", "data.csv", "--column", "humidity", "--task", "map") == 2
     assert "name it with --input" in capsys.readouterr().err
     assert _run("forecast", "observer.npz", "-o", "f.csv") == 2
-    assert "only a forecast feeds its output back" in capsys.readouterr().err
+    assert "observer.npz: fitted for the task 'observe'; only a network" in capsys.readouterr().err
+    assert _run("lyapunov", "observer.npz") == 2
+    assert "give its input with --signal" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -472,6 +477,20 @@ def test_a_closed_pipe_is_no_traceback() -> None:
         code = process.wait(timeout=60)
     assert err == b""
     assert code == 141
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closing a stream is spelled differently")
+@pytest.mark.parametrize(
+    ("closed", "code", "said"), [(">&-", 2, "esntools: standard output: is closed; must be accessible\n"),
+                                 ("2>&-", 0, ""), ("<&-", 0, "")]
+)  # fmt: skip
+def test_streams_that_are_closed(closed: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        ["sh", "-c", f'"{sys.executable}" -m esntools models {closed}'],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, timeout=60,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (code, said)
+    assert ("lorenz63" in done.stdout) == (code == 0)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals differ on Windows")

@@ -21,6 +21,7 @@ from esntools import files
 from esntools.activations import Activation
 from esntools.errors import EsntoolsError, FileFormatError, InvalidInputError
 from esntools.network import MODEL_FORMAT, MODEL_VERSION, EchoStateNetwork, Readout
+from esntools.series import read_series
 
 NETWORK = EchoStateNetwork(
     scipy.sparse.csr_array([[0.5, 0.0], [0.0, -0.25]]),
@@ -246,10 +247,36 @@ def test_other_kinds_of_file_are_refused(tmp_path: Path) -> None:
         EchoStateNetwork.load(tmp_path / "series.csv" / "model.npz")
 
 
+def test_a_header_nested_without_end_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "m.npz", header=np.frombuffer(b"[" * 100_000, dtype=np.uint8))
+    with pytest.raises(FileFormatError, match="no esntools header"):
+        EchoStateNetwork.load(tmp_path / "m.npz")
+
+
+def test_an_array_that_claims_more_than_there_is_is_refused(tmp_path: Path) -> None:
+    claim = b"{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999,), }".ljust(117) + b"\n"
+    with zipfile.ZipFile(tmp_path / "m.npz", "w") as archive:
+        archive.writestr("W.npy", b"\x93NUMPY\x01\x00v\x00" + claim + b"0" * 100)
+    with pytest.raises(FileFormatError, match="not a readable npz file"):
+        EchoStateNetwork.load(tmp_path / "m.npz")
+    (tmp_path / "x.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + claim + b"0" * 100)
+    with pytest.raises(FileFormatError, match="claims more numbers than fit into memory"):
+        read_series(tmp_path / "x.npy")
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "target.npz").write_bytes(b"old")
+    (tmp_path / "link.npz").symlink_to("target.npz")
+    NETWORK.save(tmp_path / "link.npz")
+    assert (tmp_path / "link.npz").is_symlink()
+    assert EchoStateNetwork.load(tmp_path / "target.npz") == NETWORK
+
+
 @pytest.mark.parametrize("version", [MODEL_VERSION + 1, 10**9, 0, -1, 1.5, "1", None])
 def test_another_version_is_refused(model: Path, version: object) -> None:
     rewrite(model, lambda header, _: header.update(version=version))
-    with pytest.raises(FileFormatError, match=r"reads versions up to 1; upgrade esntools"):
+    remedy = "upgrade esntools" if version in (MODEL_VERSION + 1, 10**9) else "restore the original file"
+    with pytest.raises(FileFormatError, match=f"version {version!r}; .*reads versions up to 1; {remedy}"):
         EchoStateNetwork.load(model)
 
 

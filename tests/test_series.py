@@ -136,6 +136,35 @@ def test_object_arrays_are_refused(tmp_path: Path) -> None:
             read_series(tmp_path / name)
 
 
+@pytest.mark.parametrize("name", ["time, s", "Time [s]", "t (ms)", "date/time", " TIME "])
+def test_a_time_column_with_its_unit(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f'"{name}",x\n0.0,1\n0.5,2\n1.0,4\n')
+    assert read_series(path).dt == 0.5
+
+
+def test_times_that_run_backwards_are_refused(tmp_path: Path) -> None:
+    """Data that are downloaded newest first would be learnt backwards."""
+    path = tmp_path / "x.csv"
+    path.write_text("date,x\n2020-01-03,1\n2020-01-02,2\n2020-01-01,4\n")
+    with pytest.raises(
+        errors.InvalidInputError, match="the newest row is first; times must increase; reverse"
+    ):
+        read_series(path)
+
+
+@pytest.mark.parametrize("cell", ["1,5", "-12,25", "1.234,5", "12.5%", "12,5 %", "1 234,5", "1'234.5"])
+def test_numbers_of_another_country_are_not_passed_over(cell: str, tmp_path: Path) -> None:
+    """The column beside them must not be taken in silence because it happens to be readable."""
+    path = tmp_path / "x.csv"
+    path.write_text("a;b\n" + f"{cell};1\n{cell};2\n")
+    with pytest.raises(errors.InvalidInputError, match="2 columns of numbers: a, b"):
+        read_series(path)
+    with pytest.raises(errors.InvalidInputError, match="must be a number"):
+        read_series(path, "a")
+    assert read_series(path, "b").n_steps == 2
+
+
 def test_npz(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
     np.savez(path, t=np.arange(4) * 0.1, x=np.arange(4.0), y=np.ones((4, 2)))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from esntools.cli.arguments import Misuse, join_negative, parse
-from esntools.cli.console import BROKEN_PIPE, DONE, INTERNAL, INTERRUPTED, MISUSE, ProgressLine
+from esntools.cli.console import BROKEN_PIPE, DONE, INTERNAL, INTERRUPTED, MISUSE, ProgressLine, open_streams
 from esntools.errors import EsntoolsError, EsntoolsWarning
 
 __all__ = ["main"]
@@ -20,7 +20,7 @@ def _one_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted; nothing was left half-written"
     if isinstance(error, MemoryError):
-        return "memory: not enough; the work must fit into it; try fewer units or a shorter series"
+        return "memory: not enough; the work must fit into it; try fewer units, steps or rows"
     if isinstance(error, OSError) and error.filename is not None and not isinstance(error, EsntoolsError):
         return f"{error.filename}: {error.strerror or error}; must be accessible"
     return " ".join(str(error).split()) or type(error).__name__
@@ -36,6 +36,7 @@ def _exit_code(error: BaseException) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    open_streams()
     arguments = join_negative(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments
     progress = ProgressLine(quiet="--quiet" in arguments or "-q" in arguments)
@@ -83,7 +84,9 @@ def _run(arguments: list[str], progress: ProgressLine) -> int:
     if options.command is None:
         raise Misuse("COMMAND: missing; say what to do; see esntools --help")
     from esntools.cli import commands
+    from esntools.cli.sources import check_outputs_are_not_inputs
 
+    check_outputs_are_not_inputs(options)
     return commands.COMMANDS[options.command](options, progress)
 
 

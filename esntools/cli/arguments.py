@@ -48,7 +48,9 @@ class _Parser(argparse.ArgumentParser):
         if unknown:
             word = unknown.group(1).partition("=")[0]
             message = f"{word}: not understood"
-            if word.startswith("-"):
+            if not word.startswith("-"):
+                message += "; one word too many; a path with blanks needs quotes"
+            else:
                 options = [o for action in self._actions for o in action.option_strings if o.startswith("--")]
                 message += "; " + nearest_name(word, options)
         group = re.match(r"one of the arguments (.*) is required", message)
@@ -57,6 +59,11 @@ class _Parser(argparse.ArgumentParser):
         twice = re.match(r"(.*): not allowed with argument (.*)", message)
         if twice:
             message = f"{twice.group(1)}: given with {twice.group(2)}; only one of them may stand; choose one"
+        message = re.sub(
+            r": expected (one|at least one) argument$",
+            f": without a value; must have one; see esntools {command} --help",
+            message,
+        )
         missing = re.match(r"the following arguments are required: (.*)", message)
         if missing:
             message = f"{missing.group(1)}: missing; required; see esntools {command} --help".replace(
@@ -124,7 +131,7 @@ def join_negative(arguments: Sequence[str]) -> list[str]:
     """Write ``--inputs -1:1`` as ``--inputs=-1:1``, which argparse would take for an option."""
     joined: list[str] = []
     for word in arguments:
-        value = re.match(r"-[\d.]", word) and joined and re.fullmatch(r"--[a-z-]+|-o", joined[-1])
+        value = re.match(r"-(\d|\.|inf|nan)", word) and joined and re.fullmatch(r"--[a-z-]+|-o", joined[-1])
         if value and joined[-1] != "-o":
             joined[-1] += "=" + word
         else:
@@ -300,6 +307,11 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if first is not None and first not in commands:
         raise Misuse(f"{first}: no such command; {nearest_name(first, commands)}")
     options, unknown = parser.parse_known_args(arguments)
+    if getattr(options, "signal", "") is None:
+        for name in ("column", "time_column"):
+            if getattr(options, name, None):
+                option = name.replace("_", "-")
+                raise Misuse(f"{first} --{option}: given without --signal; it names a column of that file")
     if unknown:
         (commands[first] if first else parser).error(f"unrecognized arguments: {unknown[0]}")
     return options

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import math
 import sys
 import tempfile
@@ -15,15 +16,20 @@ from typing import TYPE_CHECKING, Any, Final
 
 from esntools.cli.console import DONE, NO, UNDECIDED, ProgressLine
 from esntools.cli.sources import (
+    check_clock,
     check_writable,
     emit,
+    first_rows,
     fit_file,
     fit_keywords,
     fit_zoo,
+    load_fit,
+    naming,
     output_folder,
     plain,
     read,
     read_network,
+    read_signal,
     to_json,
     zoo_model,
 )
@@ -85,10 +91,14 @@ def forecast_command(options: Namespace, progress: ProgressLine) -> int:
     import numpy as np
 
     from esntools.files import write_text
-    from esntools.training import Fit
 
     check_writable(options.output)
-    fit = Fit.load(options.source)
+    fit = load_fit(options.source)
+    if fit.task != "forecast":
+        raise InvalidInputError(
+            options.source, f"fitted for the task {fit.task!r}",
+            "only a network that was fitted to forecast runs on its own output", "fit it without --input",
+        )  # fmt: skip
     result = fit.forecast(options.steps)
     outputs = np.asarray(result.outputs)
     clock = "step" if fit.dt is None else "time"
@@ -121,8 +131,7 @@ def _inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:
     if options.zero or options.closed_loop:
         return Zero()
     if options.signal is not None:
-        column = options.column or (["*"] if n > 1 else None)
-        u = read(options, options.signal, column).values
+        u = read_signal(options, n).values
         return InputSignal(u if u.ndim == 2 else u[:, None])
     if options.constant is not None:
         _count("--constant", len(options.constant), n)
@@ -163,6 +172,11 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
     return {"proved": DONE, "refuted": NO}.get(result.verdict, UNDECIDED)
 
 
+def _is_inconclusive(path: Path) -> bool:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return isinstance(document, dict) and document.get("format") == "esntools-inconclusive"
+
+
 def check_command(options: Namespace, progress: ProgressLine) -> int:
     from esntools.certificates import check_certificate
 
@@ -170,7 +184,17 @@ def check_command(options: Namespace, progress: ProgressLine) -> int:
     if not path.is_file():
         what = "a folder" if path.is_dir() else "no such file"
         raise InvalidInputError(str(path), what, "must be a certificate written by esntools verify")
-    result = check_certificate(path)
+    try:
+        result = check_certificate(path)
+    except InvalidInputError as error:
+        if error.place != "certificate":
+            raise
+        if _is_inconclusive(path):
+            raise InvalidInputError(
+                str(path), "the bounds of an inconclusive verification",
+                "only a proof or a refutation can be checked", "ask again: other inputs or a smaller radius",
+            ) from None  # fmt: skip
+        raise InvalidInputError(str(path), error.value, error.rule, error.remedy) from None
     emit(
         {
             "certificate": str(path),
@@ -271,14 +295,16 @@ def lyapunov_command(options: Namespace, progress: ProgressLine) -> int:
     common = {"n_exponents": options.exponents, "progress": progress}
     if options.signal is not None:
         network = read_network(options.source)
-        column = options.column or (["*"] if network.n_inputs > 1 else None)
-        series = read(options, options.signal, column)
+        series = read_signal(options, network.n_inputs)
         u = series.values if series.values.ndim == 2 else series.values[:, None]
         result = conditional_lyapunov_spectrum(network, u, dt=series.dt, **common)
     else:
-        from esntools.training import Fit
-
-        fit = Fit.load(options.source)
+        fit = load_fit(options.source)
+        if fit.task != "forecast":
+            raise InvalidInputError(
+                options.source, f"fitted for the task {fit.task!r}", "its closed loop is not defined",
+                "give its input with --signal",
+            )  # fmt: skip
         result = lyapunov_spectrum(
             fit.closed_loop, fit.x_last, n_steps=options.steps, dt=fit.dt, rng=options.seed or 0, **common
         )
@@ -406,15 +432,22 @@ def _visits(fit: Fit, explain: ExplainSpec, seed: int, progress: ProgressLine) -
 
 
 def report_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.series import Series
+
     source: ZooModel | Series
     model = zoo_model(options.source)
     source = model if model is not None else read(options, options.source, options.column)
+    what = options.source
+    if isinstance(source, Series):
+        check_clock(options, options.dt or source.dt)
+        first_rows(source.values, options.n_train)
+        what += f": column {source.name!r}"
     name = model.name if model is not None else Path(options.source).stem
     start = time.monotonic()
     keywords = fit_keywords(options)
     if options.n_train is not None:
         keywords["n_train"] = options.n_train
-    with output_folder(options.output or f"reports/{name}") as folder:
+    with output_folder(options.output or f"reports/{name}") as folder, naming(what):
         from esntools.report import write_report
         from esntools.study import run_study
 

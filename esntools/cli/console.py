@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 import time
 from typing import Final
 
-__all__ = ["ProgressLine"]
+__all__ = ["ProgressLine", "open_streams"]
 
 DONE: Final = 0
 NO: Final = 1
@@ -15,6 +17,21 @@ UNDECIDED: Final = 3
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141
+
+
+class _ClosedOutput(io.TextIOBase):
+    """Standard output that somebody closed: what is written there must not be lost in silence."""
+
+    def write(self, text: str) -> int:
+        raise OSError(errno.EBADF, "is closed", "standard output")
+
+
+def open_streams() -> None:
+    """Put something in the place of standard streams that were closed, which Python leaves as None."""
+    if sys.stdout is None:
+        sys.stdout = _ClosedOutput()
+    if sys.stderr is None:
+        sys.stderr = io.StringIO()
 
 
 class ProgressLine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from argparse import Namespace
@@ -14,26 +15,44 @@ from typing import TYPE_CHECKING, Any
 from esntools._typing import Document
 from esntools.cli.console import ProgressLine
 from esntools.errors import InvalidInputError
+from esntools.files import is_special
 
 if TYPE_CHECKING:
+    from esntools._typing import FloatArray
     from esntools.network import EchoStateNetwork
     from esntools.series import Series
     from esntools.training import Fit
     from esntools.zoo import ZooModel
 
 __all__ = [
-    "check_writable", "emit", "fit_file", "fit_keywords", "fit_zoo", "output_folder", "plain", "read",
-    "read_network", "to_json", "zoo_model",
+    "check_clock", "check_outputs_are_not_inputs", "check_writable", "emit", "first_rows", "fit_file",
+    "fit_keywords", "fit_zoo", "load_fit", "naming", "output_folder", "plain", "read", "read_network",
+    "read_signal", "to_json", "zoo_model",
 ]  # fmt: skip
 
 
 # -- files ---------------------------------------------------------------------------------------------------
 
 
+def check_outputs_are_not_inputs(options: Namespace) -> None:
+    """Refuse to write over what is read: the only copy of somebody's data may be there."""
+    for out in ("output", "plot"):
+        for given in ("source", "signal"):
+            to, source = getattr(options, out, None), getattr(options, given, None)
+            if not to or not source or not Path(source).is_file() or not Path(to).is_file():
+                continue
+            if Path(to).samefile(source):
+                raise InvalidInputError(
+                    to, "is what is read", "the output must not replace it", "choose another with -o"
+                )
+
+
 def check_writable(path: str | None, suffixes: tuple[str, ...] = ()) -> None:
     """Refuse an output path that will not work before the work starts."""
     if path is None:
         return
+    if not path:
+        raise InvalidInputError("-o", "''", "the output path must be a file", "name one")
     target = Path(path)
     if suffixes and target.suffix.lower() not in suffixes:
         raise InvalidInputError(
@@ -42,6 +61,13 @@ def check_writable(path: str | None, suffixes: tuple[str, ...] = ()) -> None:
         )  # fmt: skip
     if target.is_dir():
         raise InvalidInputError(path, "a folder", "the output path must be a file", "add a file name")
+    if is_special(target):
+        # A device or a pipe: its folder need not be writable.
+        if not os.access(target, os.W_OK):
+            raise InvalidInputError(
+                path, "permission denied", "the output path must be writable", "choose another with -o"
+            )
+        return
     _check_folder(target.parent, path)
 
 
@@ -128,6 +154,12 @@ def zoo_model(source: str) -> ZooModel | None:
     from esntools import zoo
 
     path = Path(source)
+    if not source.strip():
+        raise InvalidInputError("SOURCE", repr(source), "must be a file or a name in the zoo")
+    if path.is_dir() and source not in zoo.zoo_names() and not (path / "model.toml").is_file():
+        raise InvalidInputError(
+            source, "a folder without a model.toml", "must be a file or a name in the zoo"
+        )
     if source in zoo.zoo_names() or path.is_dir() or path.name == "model.toml":
         return zoo.load(source)
     if not path.exists() and not path.suffix:
@@ -139,9 +171,50 @@ def read(options: Namespace, source: str, column: list[str] | None) -> Series:
     from esntools.series import read_series
 
     chosen: str | list[str] | None = column
+    twice = [name for k, name in enumerate(column or []) if name in (column or [])[:k]]
+    if twice:
+        raise InvalidInputError(
+            "--column", f"{twice[0]!r} is given twice", "a column is one part of the series, or an input"
+        )
     if column is not None and len(column) == 1:
         chosen = column[0]
     return read_series(source, chosen, time_column=getattr(options, "time_column", None))
+
+
+def read_signal(options: Namespace, n_inputs: int) -> Series:
+    """Return the series of ``--signal``, one column for each input of the network, without gaps."""
+    import numpy as np
+
+    series = read(options, options.signal, options.column or (["*"] if n_inputs > 1 else None))
+    n_columns = 1 if series.values.ndim == 1 else series.values.shape[1]
+    if n_columns != n_inputs:
+        raise InvalidInputError(
+            f"{options.signal}: {series.name}", f"{n_columns} columns", f"the network has {n_inputs} inputs",
+            "choose one column for each with --column",
+        )  # fmt: skip
+    if series.n_missing:
+        rows = np.isnan(series.values.reshape(len(series.values), -1)).any(axis=1)
+        raise InvalidInputError(
+            f"{options.signal}: {series.name}, row {int(np.argmax(rows))} (counted from 0)",
+            f"missing, one of {series.n_missing}", "an input signal must have every value",
+            "fill the gaps, or give an unbroken part",
+        )  # fmt: skip
+    return series
+
+
+def load_fit(source: str) -> Fit:
+    """Return the fit of a model file."""
+    from esntools import zoo
+    from esntools.training import Fit
+
+    if not source.strip():
+        raise InvalidInputError("SOURCE", repr(source), "must be a model file written by fit")
+    if source in zoo.zoo_names() and not Path(source).is_file():
+        raise InvalidInputError(
+            source, "a model of the zoo", "must be a model file written by fit",
+            f"fit it first: esntools fit {source} -o model.npz",
+        )  # fmt: skip
+    return Fit.load(source)
 
 
 def read_network(source: str) -> EchoStateNetwork:
@@ -152,7 +225,50 @@ def read_network(source: str) -> EchoStateNetwork:
     return EchoStateNetwork.load(source) if model is None else model.network()
 
 
+@contextmanager
+def naming(place: str) -> Iterator[None]:
+    """Say the file and column where the library says y."""
+    try:
+        yield
+    except InvalidInputError as error:
+        if error.place != "y":
+            raise
+        raise InvalidInputError(place, error.value, error.rule, error.remedy) from None
+
+
+def _check_memory(n_units: int) -> None:
+    """Refuse a size whose Gram matrix alone, of x, x∘x and 1, is larger than the machine."""
+    needed = 8 * (2 * n_units + 1) ** 2
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return
+    if needed > memory:
+        raise InvalidInputError(
+            "--n-units", str(n_units),
+            f"its Gram matrix takes {needed / 2**30:.3g} GiB and this machine has {memory / 2**30:.3g}",
+            f"at most {int((memory / 32) ** 0.5)} fit",
+        )  # fmt: skip
+
+
+def check_clock(options: Namespace, dt: float | None) -> None:
+    if getattr(options, "lyapunov_exponent", None) is not None and dt is None:
+        raise InvalidInputError(
+            "--lyapunov-exponent", f"{options.lyapunov_exponent:g} without a time step",
+            "Lyapunov times need one", "add --dt",
+        )  # fmt: skip
+
+
+def first_rows(values: FloatArray, n_train: int | None) -> FloatArray:
+    """Return the first rows that ``--n-train`` asks for."""
+    if n_train is not None and n_train > len(values):
+        raise InvalidInputError("--n-train", str(n_train), f"the series has {len(values)} steps")
+    return values[:n_train]
+
+
 def fit_keywords(options: Namespace) -> dict[str, Any]:
+    if getattr(options, "n_units", None) is not None:
+        _check_memory(options.n_units)
     names = {
         "n_units": "n_units", "spectral_radius": "spectral_radius", "leak_rate": "leak_rate",
         "input_scaling": "input_scaling", "bias_scaling": "bias_scaling", "connectivity": "connectivity",
@@ -206,13 +322,16 @@ def fit_file(options: Namespace, progress: ProgressLine) -> tuple[Fit, str]:
             "fit --task", repr(keywords["task"]), "it maps an input to the series", "name it with --input"
         )
     # Series and inputs are read at once, so that a row missing in the file is missing in both.
-    series = read(options, options.source, columns if inputs is None else [*columns, *inputs])
+    wanted = columns if inputs is None else [*columns, *inputs]
+    series = read(options, options.source, wanted)
     keywords.setdefault("dt", series.dt)
-    values, u, name = series.values[: options.n_train], None, series.name
+    check_clock(options, keywords["dt"])
+    values, u, name = first_rows(series.values, options.n_train), None, series.name
     if inputs is not None:
         keywords.setdefault("task", "observe")
         values, u = values[:, : len(columns)], values[:, len(columns) :]
         name = ",".join(columns)
-    result = fit(values, u, rng=options.seed or 0, progress=progress, **keywords)
+    with naming(f"{options.source}: column {name!r}"):
+        result = fit(values, u, rng=options.seed or 0, progress=progress, **keywords)
     missing = f", {series.n_missing} of them missing" if series.n_missing else ""
     return result, f"{options.source}: {len(values)} steps of {name}{missing}"

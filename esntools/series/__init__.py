@@ -146,8 +146,8 @@ def read_series(
 
 
 def _bare(name: str) -> str:
-    """Return the name without case and unit: ``Time [s]`` is ``time``."""
-    return re.sub(r"[\[(].*?[\])]", "", name).strip().lower()
+    """Return the name without case and unit: ``Time [s]`` and ``time, s`` are ``time``."""
+    return re.split(r"[\[(,/]", name)[0].strip().lower()
 
 
 def _keys(column: str | int | Sequence[str | int] | None) -> list[str | int]:
@@ -250,11 +250,21 @@ def _step(
     elif np.any(np.diff(times) <= 0.0):
         k = int(np.flatnonzero(np.diff(times) <= 0.0)[0]) + 1
         value, rule = f"row {k} (counted from 0) is not later than row {k - 1}", "times must increase"
+    backwards = times is not None and len(times) > 1 and bool(np.all(np.diff(times) < 0.0))
+    if backwards:
+        raise InvalidInputError(
+            place, "the newest row is first", "times must increase",
+            "reverse the rows, or rename the column if it is not time",
+        )  # fmt: skip
     if value and asked:
         raise InvalidInputError(place, value, rule, "sort the rows, or choose another time column")
     if value:
         # Only its name made it a time column, so it may be another thing ("year" of monthly values).
-        warnings.warn(f"{place}: {value}; {rule}; not used as time", EsntoolsWarning, stacklevel=4)
+        warnings.warn(
+            f"{place}: {value}; {rule}; not used as time, rows are taken as they stand",
+            EsntoolsWarning,
+            stacklevel=4,
+        )
     if value or times is None or len(times) < 2:
         return None, values
     steps = np.diff(times)

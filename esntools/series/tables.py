@@ -25,6 +25,8 @@ MISSING: Final = frozenset({"", "na", "n/a", "nan", "null", "none", "-", "?", ".
 
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
+#: What a person means as a number, though it is not understood: 1,5  1.234,5  1,234.5  12 %
+_MEANT_AS_NUMBER: Final = re.compile(r"[+-]?(\d+([.,]\d+)?|\d{1,3}([.,' ]\d{3})+([.,]\d+)?) ?%?")
 _DATE: Final = re.compile(r"\d{4}-\d\d(-\d\d)?([T ]\d\d:\d\d.*)?")
 
 
@@ -47,7 +49,8 @@ class Column:
             return not bool(np.all(np.isnan(self.numbers())))
         except EsntoolsError:
             sample = [cell.strip() for cell in self.cells()[:1000] if isinstance(cell, str)]
-            return 2 * sum(bool(_NUMBER.fullmatch(cell)) for cell in sample) > len(sample)
+            meant = sum(bool(_NUMBER.fullmatch(c) or _MEANT_AS_NUMBER.fullmatch(c)) for c in sample)
+            return 2 * meant > len(sample)
 
 
 @final
@@ -373,6 +376,11 @@ def _load(path: Path) -> NDArray[Any] | dict[str, NDArray[Any]]:
                 return loaded
             with loaded:
                 return {name: loaded[name] for name in loaded.files}
+    except MemoryError:
+        raise FileFormatError(
+            str(path), "claims more numbers than fit into memory", "must be a whole file of numbers",
+            "is it truncated or altered?",
+        ) from None  # fmt: skip
     except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         start = path.read_bytes()[:1]
         if not start:
