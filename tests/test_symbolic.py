@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Any
 
@@ -309,17 +310,24 @@ PROOFS = [("tanh", 1.0, ""), ("logistic", 0.3, "affine"), ("erf", "own", "square
           *((text, 0.5, "") for text in CUSTOM)]  # fmt: skip
 
 
+@functools.cache
+def width(formula: str) -> float:
+    parser: Any = MathTextParser("path")
+    return float(parser.parse(f"${formula}$").width)
+
+
+@functools.cache
 def proof(case: tuple[str, Any, str]) -> Derivation:
     return derive(make(case[0], leak=case[1], readout=case[2]), InputBox([-1, -1], 1))
 
 
 @pytest.mark.parametrize("case", PROOFS, ids=str)
 def test_every_formula_is_drawn_by_mathtext(case: tuple[str, Any, str]) -> None:
-    parser: Any = MathTextParser("path")
     steps = proof(case).latex_steps()
     assert len(steps) >= 8
     for step in steps:
-        assert parser.parse(f"${step}$").width > 0, step
+        # Every parse takes a tenth of a second, and proofs differ mostly in their digits.
+        assert width(re.sub(r"\d+\.\d+", "0.25", step)) > 0, step
 
 
 @pytest.mark.parametrize("case", PROOFS, ids=str)

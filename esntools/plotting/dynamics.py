@@ -115,7 +115,8 @@ def plot_eigenvalues(
         )  # fmt: skip
     ax.set_xlim(left - pad, right + pad)
     ax.set_ylim(-height - pad, height + pad)
-    ax.set_aspect("equal")
+    # Growing the limits keeps the box as large as the figure has room for, beside the key.
+    ax.set_aspect("equal", adjustable="datalim")
     style(ax, x="real part", y="imaginary part", box=True)
     key(ax, ncol=1, handlelength=1.0, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return ax

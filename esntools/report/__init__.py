@@ -107,18 +107,29 @@ def _environment() -> jinja2.Environment:
     )  # fmt: skip
 
 
+def _flag(name: str, value: Any) -> str:
+    """Return an option of `run_study` as the command line spells it."""
+    if name == "squares":
+        return "" if value else " --linear-readout"
+    return f" --{'candidates' if name == 'n_candidates' else name.replace('_', '-')} {value}"
+
+
 def _commands(study: Study) -> str:
-    lines = [str(study.settings["command"]), ""]
+    options = {k: v for k, v in study.settings.get("options", {}).items() if v is not None}
+    lines = [str(study.settings["command"]) + "".join(_flag(k, v) for k, v in options.items()), ""]
+    seed = study.settings["seed"]
     if "zoo" in study.source:
         source = f'load("{study.source["zoo"]}")'
         lines += ["from esntools.zoo import load"]
     else:
         source = f'read_series("{study.source["file"]}", "{study.source["series"]}")'
         lines += ["from esntools.series import read_series"]
+    arguments = ", ".join([source, f"rng={seed}", *(f"{k}={v!r}" for k, v in options.items())])
     lines += [
         "from esntools.study import run_study",
         "from esntools.report import write_report",
-        f'write_report(run_study({source}, rng={study.settings["seed"]}), "reports/{study.name}")',
+        f"study = run_study({arguments})",
+        f'write_report(study, "reports/{study.name}")',
     ]
     return "\n".join(lines)
 

@@ -6,6 +6,7 @@ and the others go on. Only errors that say so on purpose are taken as reasons; a
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from esntools._typing import Progress, RandomState, no_progress
@@ -95,5 +96,7 @@ def run_study(
         study = study_task(source, settings, seed, steps)
     else:
         study = study_network(source, settings, seed, steps)
+    if fit_options:
+        study = replace(study, settings={**study.settings, "options": dict(fit_options)})
     progress("done", 1.0)
     return study

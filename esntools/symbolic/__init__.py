@@ -257,6 +257,7 @@ def _effective(network: EchoStateNetwork) -> tuple[FloatArray, FloatArray]:
     return C, 2.0 * network.W_fb @ network.readout.W_sq
 
 
+@functools.lru_cache(maxsize=64)
 def _slope(activation: Activation) -> Any:
     slope = activation.to_sympy(_X).diff(_X)
     if slope.has(sympy.Heaviside):
@@ -408,10 +409,14 @@ def derive(network: EchoStateNetwork, inputs: InputClass | None = None) -> Deriv
                 "The readout has squares and the activation is unbounded: no box of states is known, "
                 "so no global bound exists."
             )
+    bounds: tuple[SymbolicBound, ...] = ()
+    if possible:
+        with norms.one_thread():
+            bounds = _bounds(network, C, R)
     exact = _EXACT_SLOPES.get(network.activation.name)
     slope_bounds = network.activation.slope_bounds
     symbols = tuple(sympy.sympify(e) for e in exact) if exact else tuple(sympy.Float(s) for s in slope_bounds)
     return Derivation(
         network, inputs, G, jacobian, slope, slope_bounds, (symbols[0], symbols[1]),
-        effective, _bounds(network, C, R) if possible else (), tuple(notes),
+        effective, bounds, tuple(notes),
     )  # fmt: skip

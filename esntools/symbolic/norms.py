@@ -6,18 +6,41 @@ arithmetic.
 
 from __future__ import annotations
 
+import functools
+from typing import Any
+
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 import scipy.sparse.linalg
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from esntools._typing import FloatArray
 
-__all__ = ["diagonal_scaling", "leaky_matrix", "perron", "scaled_spectral_norm", "spectral_norm"]
+__all__ = [
+    "diagonal_scaling",
+    "leaky_matrix",
+    "one_thread",
+    "perron",
+    "scaled_spectral_norm",
+    "spectral_norm",
+]
 
 _DENSE = 600
 _OPTIMISED = 160
+
+
+@functools.cache
+def _blas() -> Any:
+    return ThreadpoolController().select(user_api="blas")
+
+
+def one_thread() -> Any:
+    """Return a context in which BLAS uses one thread.
+
+    Threads that fight over matrices of a hundred units made the descent below 30 times slower.
+    """
+    return _blas().limit(limits=1)
 
 
 def spectral_norm(W: FloatArray) -> float:
@@ -114,8 +137,7 @@ def diagonal_scaling(W: FloatArray) -> tuple[float, FloatArray]:
         gradient = U[:, 0] ** 2 - Vh[0] ** 2
         return float(np.log(sigma[0])), gradient - np.mean(gradient)
 
-    # Threads fighting over 100 x 100 matrices made this 30 times slower.
-    with threadpool_limits(limits=1):
+    with one_thread():
         result = scipy.optimize.minimize(
             objective, np.log(s), jac=True, method="L-BFGS-B", options={"maxfun": 120}
         )

@@ -130,7 +130,8 @@ def _argument(bound: SymbolicBound, words: _Words) -> str:
     scaling = "" if bound.name == "spectral" else r"In the coordinates $S x$, $S = \mathrm{diag}(s) > 0$: "
     if own:
         return scaling + (
-            rf"let $y = D V x$, so $|y| \le L {what} |x|$ in the Euclidean norm. Squares are convex, hence "
+            rf"{'let' if scaling else 'Let'} $y = D V x$, so $|y| \le L {what} |x|$ in the Euclidean norm. "
+            r"Squares are convex, hence "
             r"$\sum_i ((1 - a_i) x_i + a_i y_i)^2/a_i \le \sum_i x_i^2/a_i - |x|^2 + |y|^2 \le "
             rf"(1 - a + a L^2 {what}^2) \sum_i x_i^2/a_i$, where $a$ is the least leak rate."
         )
@@ -306,8 +307,21 @@ _PREAMBLE: Final = r"""\documentclass[11pt]{article}
 """
 
 
+#: What norms and notes say in symbols, as LaTeX.
+_FORMULAS: Final = {
+    "max |x_i|/w_i": r"$\max_i |x_i|/w_i$", "1/sqrt(a_i)": r"$1/\sqrt{a_i}$", "S x": "$S x$",
+    "S diagonal": "$S$ diagonal", "]^N": "]$^N$", "W alone": "$W$ alone",
+}  # fmt: skip
+
+
 def _escape(text: str) -> str:
     """Return words with the program names of symbols as LaTeX."""
+    for formula, command in _FORMULAS.items():
+        text = text.replace(formula, command)
+    if "$" in text:
+        # What stands between dollar signs is LaTeX already.
+        parts = text.split("$")
+        return "".join(f"${p}$" if k % 2 else _escape(p) for k, p in enumerate(parts))
     for plain, command in (
         ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("#", r"\#"), ("_", r"\_"), ("^", r"\^{}"),
         ("->", r"$\to$"), ("<=", r"$\le$"), (">=", r"$\ge$"), ("<", "$<$"), (">", "$>$"), ("|", "$|$"),
