@@ -147,6 +147,10 @@ def test_options_that_do_not_fit_the_data(capsys: pytest.CaptureFixture[str]) ->
         _refused(
             capsys, *fit, "--n-units", "100000000", says=("--n-units: 100000000; its Gram matrix takes",)
         )
+        for model in ("lorenz63", "flipflop-2bit"):
+            _refused(
+                capsys, command, model, "--column", "x", says=("--column: given; a zoo model has no columns",)
+            )
     _refused(capsys, "fit", "x.csv", "--column", "x", "--input", "x", says=("'x' is given twice",))
 
 

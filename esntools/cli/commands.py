@@ -30,6 +30,7 @@ from esntools.cli.sources import (
     read,
     read_network,
     read_signal,
+    refuse_columns,
     to_json,
     zoo_model,
 )
@@ -438,6 +439,8 @@ def report_command(options: Namespace, progress: ProgressLine) -> int:
     model = zoo_model(options.source)
     source = model if model is not None else read(options, options.source, options.column)
     what = options.source
+    if model is not None:
+        refuse_columns(options)
     if isinstance(source, Series):
         check_clock(options, options.dt or source.dt)
         first_rows(source.values, options.n_train)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "check_clock", "check_outputs_are_not_inputs", "check_writable", "emit", "first_rows", "fit_file",
     "fit_keywords", "fit_zoo", "load_fit", "naming", "output_folder", "plain", "read", "read_network",
-    "read_signal", "to_json", "zoo_model",
+    "read_signal", "refuse_columns", "to_json", "zoo_model",
 ]  # fmt: skip
 
 
@@ -282,10 +282,20 @@ def fit_keywords(options: Namespace) -> dict[str, Any]:
     return keywords
 
 
+def refuse_columns(options: Namespace) -> None:
+    """Refuse what says which part of a file is meant, where no file is read."""
+    for name in ("column", "time_column", "input"):
+        if getattr(options, name, None):
+            raise InvalidInputError(
+                f"--{name.replace('_', '-')}", "given", "a zoo model has no columns", "leave it out"
+            )
+
+
 def fit_zoo(model: ZooModel, options: Namespace, progress: ProgressLine) -> tuple[Fit, str]:
     """Fit a model of the zoo as its study.toml says, but for what the command line says."""
     from esntools.training import fit
 
+    refuse_columns(options)
     study = model.study.fit
     keywords = {**study.options(), **fit_keywords(options)}
     seed = study.seed if getattr(options, "seed", None) is None else options.seed
@@ -298,9 +308,6 @@ def fit_zoo(model: ZooModel, options: Namespace, progress: ProgressLine) -> tupl
         raise InvalidInputError(
             model.name, "a network that is written out", "there is nothing to fit", "ask it: esntools verify"
         )
-    for name in ("column", "time_column", "input"):
-        if getattr(options, name, None):
-            raise InvalidInputError(f"--{name.replace('_', '-')}", "given", "a zoo model has no columns")
     series = model.series()
     keywords = {"dt": series.dt, "lyapunov_exponent": model.lyapunov_exponent, **keywords}
     result = fit(series.values[:n_train], rng=seed, progress=progress, **keywords)
