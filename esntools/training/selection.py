@@ -28,6 +28,8 @@ _FINAL_RECYCLED, _FINAL_FRESH = 20, 16
 _SEARCH_LOO_ROWS: Final = 1000
 # Long free runs that judge the climate, and how far beyond the data, in widths of its range, one may stray.
 _LONG_RUNS, _LONG_STEPS, _MARGIN = 24, 1200, 0.1
+# A penalty keeps the climate when at most this share of them strays.
+_FEW: Final = 0.1
 # Penalties whose climate is looked at: so many, spread over those that cost at most so much above the best.
 _LONG_PENALTIES, _WITHIN = 8, 0.15
 _MORE_DRAWS: Final = 4
@@ -173,7 +175,12 @@ def _choice(
         among = among[costs[among] <= costs[best] + _WITHIN]
         picks = np.unique(np.linspace(0, len(among) - 1, _LONG_PENALTIES).round().astype(int))
         among = np.unique(np.append(among[picks], best))
-        costs = costs + _strays(space, driven, q, loo.penalties, among)
+        shares = _strays(space, driven, q, loo.penalties, among)
+        # Where no penalty keeps the climate, straying says nothing about which forecasts best.
+        reached = float(shares[among].min()) <= _FEW
+        chosen = costs + shares if reached else costs
+        best = int(among[np.argmin(chosen[among])])
+        return best, float(costs[best] + shares[best])
     best = int(among[np.argmin(costs[among])])
     return best, float(costs[best])
 
