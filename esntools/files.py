@@ -26,7 +26,10 @@ __all__ = ["is_special", "provenance", "read_npz", "write_bytes", "write_json", 
 
 
 def is_special(path: Path) -> bool:
-    """Return whether a device, a pipe or a socket stands there."""
+    """Return whether a device, a pipe or a socket stands there, or a name for an open file (/dev/stdout)."""
+    if path.parts[:2] in (("/", "dev"), ("/", "proc")) and path.exists():
+        # /dev/stdout may lead to somebody's log: to rename over it would throw away what is in it.
+        return not path.is_dir()
     try:
         mode = path.stat().st_mode
     except (OSError, ValueError):
@@ -48,7 +51,7 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     if is_special(path):
         # Renaming a file over /dev/null would take it away from every program on the machine.
         try:
-            with path.open("wb") as stream:
+            with path.open("ab") as stream:
                 stream.write(data)
         except OSError as error:
             raise InvalidInputError(

@@ -6,6 +6,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -428,6 +430,18 @@ def test_a_device_is_written_to_and_stays_a_device(
     finally:
         os.close(reader)
     assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no such name on this system")
+def test_standard_output_by_its_name_is_not_replaced(tmp_path: Path) -> None:
+    _network().save("m.npz")
+    command = f'echo before; "{sys.executable}" -m esntools verify m.npz --zero -q -o /dev/stdout; echo after'
+    with Path("log").open("ab") as log:
+        environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+        subprocess.run(["sh", "-c", command], stdout=log, env=environment, check=True, timeout=60)
+    text = Path("log").read_text()
+    assert text.startswith("before\n{")
+    assert text.endswith("}\nafter\n")
 
 
 def test_a_report_that_fails_leaves_no_empty_folder(capsys: pytest.CaptureFixture[str]) -> None:
