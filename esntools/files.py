@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import re
 import stat
 import tempfile
 import zipfile
@@ -14,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ from esntools._typing import Document
 from esntools.errors import FileFormatError, InvalidInputError
 
 __all__ = ["is_special", "provenance", "read_npz", "write_bytes", "write_json", "write_npz", "write_text"]
+
+
+#: Names for files that are open in this process.
+_OPEN_FILE: Final = re.compile(r"/dev/(?:fd/|std(?=out|err))(\d+|out|err)")
 
 
 def is_special(path: Path) -> bool:
@@ -51,7 +56,12 @@ def write_bytes(path: str | Path, data: bytes) -> None:
     if is_special(path):
         # Renaming a file over /dev/null would take it away from every program on the machine.
         try:
-            with path.open("ab") as stream:
+            # An open file is written to where it stands; opened anew, it would be overwritten.
+            open_file = _OPEN_FILE.fullmatch(str(path))
+            descriptor = None if open_file is None else {"out": 1, "err": 2}.get(open_file[1], open_file[1])
+            with (
+                path.open("ab") if descriptor is None else os.fdopen(os.dup(int(descriptor)), "wb") as stream
+            ):
                 stream.write(data)
         except OSError as error:
             raise InvalidInputError(

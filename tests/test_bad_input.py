@@ -436,7 +436,7 @@ def test_a_device_is_written_to_and_stays_a_device(
 def test_standard_output_by_its_name_is_not_replaced(tmp_path: Path) -> None:
     _network().save("m.npz")
     command = f'echo before; "{sys.executable}" -m esntools verify m.npz --zero -q -o /dev/stdout; echo after'
-    with Path("log").open("ab") as log:
+    with Path("log").open("wb") as log:
         environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
         subprocess.run(["sh", "-c", command], stdout=log, env=environment, check=True, timeout=60)
     text = Path("log").read_text()

@@ -23,6 +23,9 @@ def _one_line(error: BaseException) -> str:
         return "memory: not enough; the work must fit into it; try fewer units, steps or rows"
     if isinstance(error, OSError) and error.filename is not None and not isinstance(error, EsntoolsError):
         return f"{error.filename}: {error.strerror or error}; must be accessible"
+    if isinstance(error, OSError) and not isinstance(error, EsntoolsError):
+        # Every file that is opened has a name; without one it is a stream that was open before.
+        return f"standard output: {error.strerror or error}; must take what is written"
     return " ".join(str(error).split()) or type(error).__name__
 
 
