@@ -5,6 +5,7 @@ import numpy as np
 from esntools import EchoStateNetwork, InputBox
 from esntools.certificates import certify_esp
 from esntools.plotting import plot_contraction
+from esntools.study import certified_range
 from esntools.symbolic import derive
 
 rng = np.random.default_rng(0)
@@ -12,6 +13,11 @@ W = rng.normal(size=(20, 20)) * (rng.random((20, 20)) < 0.3)
 W *= 0.6 / np.abs(np.linalg.eigvals(W)).max()
 network = EchoStateNetwork(W, W_in=rng.uniform(-1, 1, (20, 1)), leak_rate=0.5)
 
-verdict = certify_esp(network, InputBox(-1, 1))
+inputs, derivation = InputBox(-1, 1), derive(network)
+verdict = certify_esp(network, inputs)
+certified = certified_range(network, inputs, verdict=verdict, derivation=derivation)
 print(verdict.sentence)
-plot_contraction(verdict, network, derivation=derive(network)).figure.savefig("contraction.svg")
+print(f"certified up to {certified.proved:.3f} W, refuted from {certified.refuted[0]:.3f} W on")
+
+ax = plot_contraction(verdict, network, derivation=derivation, certified=certified)
+ax.figure.savefig("contraction.svg")

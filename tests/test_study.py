@@ -270,6 +270,17 @@ def test_a_refuted_closed_loop_of_chaos_reads_well() -> None:
     assert "some input within the range of the data, [−1.5, 2]" in verdict_sentence(driven, study)
 
 
+def test_a_rest_state_that_behaves_otherwise_is_not_called_learned() -> None:
+    study = henon_study()
+    assert "are the true ones to within" in study.summary_lines[3]
+    inner = next(m for m in study.matches if m.true_output[0] > 0)
+    assert inner.point is not None
+    # A larger multiplier beside the one that was paired.
+    wild = replace(inner.point, eigenvalues=np.array([5.5, *inner.point.eigenvalues]))
+    line = replace(study, matches=(replace(inner, point=wild),)).summary_lines[3]
+    assert "is not the true one: deviations change by the factor 5.5 per step instead of 1.92" in line
+
+
 def test_numbers_and_inputs_in_words() -> None:
     assert number(1234567.0) == "1,234,567"
     assert number(float("inf")) == "unbounded"

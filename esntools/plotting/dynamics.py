@@ -66,7 +66,8 @@ def plot_eigenvalues(
     sets = _eigenvalue_sets(result)
     if not any(np.size(values) for values in sets.values()):
         raise InvalidInputError("plot_eigenvalues", "nothing", "at least one eigenvalue is needed")
-    ax = new_axes(ax, (4.6, 3.0))
+    own = ax is None
+    ax = new_axes(ax, (4.6, 2.75))
     ax.axhline(0.0, color="#d9d9d9", lw=0.6, zorder=0)
     ax.axvline(0.0, color="#d9d9d9", lw=0.6, zorder=0)
     ax.add_patch(Circle((0.0, 0.0), 1.0, fc="none", ec=INK, lw=0.9, zorder=1))
@@ -115,8 +116,11 @@ def plot_eigenvalues(
         )  # fmt: skip
     ax.set_xlim(left - pad, right + pad)
     ax.set_ylim(-height - pad, height + pad)
-    # Growing the limits keeps the box as large as the figure has room for, beside the key.
-    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_aspect("equal")
+    figure = ax.get_figure(root=True)
+    if own and figure is not None:
+        # Sized for equal axes with the key beside them; any other shape would cut off labels.
+        figure.set_size_inches(2.3 + 2.2 * (right - left + 2.0 * pad) / (2.0 * (height + pad)), 2.75)
     style(ax, x="real part", y="imaginary part", box=True)
     key(ax, ncol=1, handlelength=1.0, loc="upper left", bbox_to_anchor=(1.02, 1.0))
     return ax

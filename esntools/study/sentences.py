@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from esntools._typing import FloatArray
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 
 if TYPE_CHECKING:
+    from esntools.fixed_points import EquilibriumMatch
     from esntools.study.findings import Study, Verdict
 
 __all__ = [
@@ -24,6 +25,10 @@ __all__ = [
     "verdict_sentence",
     "with_error",
 ]
+
+
+#: How far leading multipliers may lie apart for a learned rest state to count as the true one.
+_ALIKE: Final = 0.1
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -221,28 +226,47 @@ def _fixed_point_line(study: Study) -> str:
 
 def _equilibria_line(study: Study) -> str:
     seen = [m for m in study.matches if in_data_range(study, m.true_output)]
-    found = [m for m in seen if m.found_output is not None]
+    found = [(m, *_leading(m)) for m in seen if m.point is not None]
     if not found:
         return "No fixed point of the closed loop was found near the true system's equilibria."
     scale = max(abs(float(m.true_output[0])) for m in study.matches)
-    pairs = _listed(
-        [
-            f"{near(float(m.found_output[0]), scale)} (true {near(float(m.true_output[0]), scale)})"
-            for m in found
-            if m.found_output is not None
-        ]
-    )
-    worst = max(abs(complex(m.found_multipliers[0] - m.true_multipliers[0])) for m in found)
+
+    def pair(m: EquilibriumMatch) -> str:
+        there = 0.0 if m.found_output is None else float(m.found_output[0])
+        return f"{near(there, scale)} (true {near(float(m.true_output[0]), scale)})"
+
+    alike = [(m, abs(ours - true)) for m, ours, true in found if abs(ours - true) <= _ALIKE]
+    other = [(m, ours, true) for m, ours, true in found if abs(ours - true) > _ALIKE]
+    parts = []
+    if alike:
+        worst = number(max(gap for _, gap in alike), 2)
+        parts.append(
+            f"It has rest states where the true system has, at {_listed([pair(m) for m, _ in alike])}, and the "
+            f"leading factors by which deviations grow or shrink there are the true ones to within {worst}"
+        )
+    parts += [
+        f"{'its' if alike else 'Its'} rest state at {pair(m)} is not the true one: deviations change by the "
+        f"factor {number(abs(ours))} per step instead of {number(abs(true))}"
+        for m, ours, true in other
+    ]
     missing = len(seen) - len(found)
-    lost = f" ({_plural(missing, 'equilibrium')} not found)" if missing else ""
-    extra = len(study.fixed_points.get("the closed loop", ())) - sum(
-        m.point is not None for m in study.matches
-    )
-    more = f"; {_plural(extra, 'further fixed point')} {_has(extra)} no true counterpart" if extra > 0 else ""
-    return (
-        f"It has rest states where the true system has, at {pairs}{lost}, and the leading factors by which "
-        f"deviations grow or shrink there are the true ones to within {number(worst, 2)}{more}."
-    )
+    if missing:
+        parts.append(f"{_plural(missing, 'equilibrium')} of the true system {_has(missing)} none")
+    n_points = len(study.fixed_points.get("the closed loop", ()))
+    extra = n_points - sum(m.point is not None for m in study.matches)
+    if extra > 0:
+        parts.append(f"{_plural(extra, 'further fixed point')} {_has(extra)} no true counterpart")
+    return "; ".join(parts) + "."
+
+
+def _leading(match: EquilibriumMatch) -> tuple[complex, complex]:
+    """Return the largest multiplier of the learned point and of the true one, of a pair the upper one."""
+    largest = []
+    learned = match.found_multipliers if match.point is None else match.point.eigenvalues
+    for values in (learned, match.true_multipliers):
+        value = complex(values[int(np.argmax(np.abs(values)))])
+        largest.append(complex(value.real, abs(value.imag)))
+    return largest[0], largest[1]
 
 
 def _has(n: int) -> str:
