@@ -146,7 +146,7 @@ class FitSpec:
     """How the network is trained; a key left out is chosen by `esntools.training.fit`."""
 
     task: Literal["forecast", "observe", "map"] = _key("forecast")
-    n_units: int = _key(300, low=1)
+    n_units: int | None = _key(None, low=1)
     spectral_radius: float | None = _key(None, above=0)
     leak_rate: float | None = _key(None, above=0, high=1)
     input_scaling: float | None = _key(None, above=0)

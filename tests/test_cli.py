@@ -220,7 +220,7 @@ def test_forecast_continues_the_series(workshop: Path, capsys: pytest.CaptureFix
     assert _run("forecast", "model.npz", "--steps", "40", "-o", "forecast.csv") == 0
     assert capsys.readouterr().out == ""
     rows = list(csv.reader((workshop / "forecast.csv").read_text().splitlines()))
-    assert rows[0] == ["time", "y"]
+    assert rows[0] == ["time", "temperature"]
     assert [float(row[0]) for row in rows[1:4]] == [0.5, 1.0, 1.5]
     k = 1500 + np.arange(40)
     truth = 20.0 + np.sin(0.21 * k) + 0.5 * np.sin(0.34 * k)

@@ -75,7 +75,7 @@ def test_values_arrive_as_written() -> None:
 
 def test_what_is_left_out_has_its_default() -> None:
     assert read_study_spec(CORPUS / "study" / "valid" / "empty_study.toml") == StudySpec()
-    assert FitSpec().options() == {"task": "forecast", "n_units": 300}
+    assert FitSpec().options() == {"task": "forecast"}
 
 
 def test_fit_options_are_keywords_of_fit() -> None:

@@ -105,7 +105,8 @@ def forecast_command(options: Namespace, progress: ProgressLine) -> int:
     clock = "step" if fit.dt is None else "time"
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    names = ["y"] if outputs.shape[1] == 1 else [f"y{j}" for j in range(outputs.shape[1])]
+    plain = ["y"] if outputs.shape[1] == 1 else [f"y{j}" for j in range(outputs.shape[1])]
+    names = list(fit.names) or plain
     writer.writerow([clock, *names])
     for k, row in enumerate(outputs, start=1):
         moment = k if fit.dt is None else float(f"{k * fit.dt:.12g}")

@@ -310,6 +310,8 @@ def fit_zoo(model: ZooModel, options: Namespace, progress: ProgressLine) -> tupl
         )
     series = model.series()
     keywords = {"dt": series.dt, "lyapunov_exponent": model.lyapunov_exponent, **keywords}
+    if series.values.ndim == 1:
+        keywords["names"] = [series.name]
     result = fit(series.values[:n_train], rng=seed, progress=progress, **keywords)
     return result, f"{model.name}: {len(series.values[:n_train])} steps of {series.name}"
 
@@ -338,6 +340,9 @@ def fit_file(options: Namespace, progress: ProgressLine) -> tuple[Fit, str]:
         keywords.setdefault("task", "observe")
         values, u = values[:, : len(columns)], values[:, len(columns) :]
         name = ",".join(columns)
+    names = name.split(",")
+    if len(names) == (1 if values.ndim == 1 else values.shape[1]):
+        keywords.setdefault("names", names)
     with naming(f"{options.source}: column {name!r}"):
         result = fit(values, u, rng=options.seed or 0, progress=progress, **keywords)
     missing = f", {series.n_missing} of them missing" if series.n_missing else ""
