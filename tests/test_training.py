@@ -479,3 +479,9 @@ def test_lorenz_at_full_size() -> None:
     found = fit(series, n_units=500, rng=0, **LORENZ)
     assert found.vpt_lyapunov is not None
     assert found.vpt_lyapunov.mean() >= 9.0
+
+
+@pytest.mark.parametrize("factor", [1e200, 1e-200])
+def test_values_that_would_overflow_the_weights_are_refused(factor: float) -> None:
+    with pytest.raises(InvalidInputError, match=r"y: values of size .*; use another unit"):
+        fit(factor * np.sin(np.arange(300.0)), n_units=20, n_candidates=1)

@@ -81,8 +81,11 @@ def _fit_words(fit: Fit) -> list[str]:
         times, unit = fit.vpt_lyapunov, "Lyapunov times"
         if times is None:
             times, unit = fit.vpt_steps, "steps"
+        # Ties at the top are windows that ended before the error was large.
+        whole = int((times == times.max()).sum())
+        at_least = "at least " if whole > len(times) // 2 else ""
         lines.append(
-            f"valid prediction time: {times.mean():.1f} {unit} "
+            f"valid prediction time: {at_least}{times.mean():.1f} {unit} "
             f"(from {times.min():.1f} to {times.max():.1f} over {len(times)} windows)"
         )
     return lines

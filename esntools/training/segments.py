@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from esntools._typing import BoolArray, FloatArray
 from esntools.errors import EsntoolsWarning, InvalidInputError
 
 __all__ = ["Pieces", "Scale", "mean_period", "pieces_of", "typical_length"]
+
+# Beyond this the scaler, folded into the weights, would overflow them.
+_HUGE: Final = 1e100
 
 
 @final
@@ -87,6 +90,13 @@ def _matrix(value: Any, place: str) -> FloatArray:
         raise InvalidInputError(
             f"{place}[{k}, {j}]", str(rows[k, j]), "every entry must be finite or NaN (a gap)",
             "replace it by NaN to have the series split there",
+        )  # fmt: skip
+    sizes = np.abs(rows[~np.isnan(rows)])
+    largest = float(sizes.max()) if sizes.size else 1.0
+    if largest > _HUGE or 0.0 < largest < 1.0 / _HUGE:
+        raise InvalidInputError(
+            place, f"values of size {largest:.3g}", f"sizes must lie between {1 / _HUGE:g} and {_HUGE:g}",
+            "use another unit",
         )  # fmt: skip
     return rows
 
