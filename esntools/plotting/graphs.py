@@ -23,6 +23,8 @@ __all__ = ["plot_graph", "plot_phase_graph"]
 
 _NODE = 17.0  # marker diameter in points
 _BEND = 0.22
+#: Edges up to which each carries its number.
+LABELLED = 40
 
 
 def _nodes(graph: networkx.DiGraph, place: str) -> list[Hashable]:
@@ -174,7 +176,7 @@ def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax:
     strongest = min(thresholds, default=1.0)
     step = 2.0 / max(len(nodes) - 1, 1)
     longest = max((abs(place[index[i], 0] - place[index[j], 0]) for i, j in graph.edges), default=0.0)
-    labelled = graph.number_of_edges() <= 40
+    labelled = graph.number_of_edges() <= LABELLED
     for source, target, data in graph.edges(data=True):
         if source == target:
             continue

@@ -25,6 +25,7 @@ from esntools.plotting import (
     plot_task,
     plot_vpt,
 )
+from esntools.plotting.graphs import LABELLED
 from esntools.study.findings import Study
 from esntools.study.sentences import near
 
@@ -187,9 +188,7 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             "graph", "Visits" if visits else "The excitable network",
             "Nodes are neighbourhoods of fixed points with the output there; the number on an arrow is the "
             "share of departures that go that way." + _omitted(study) if visits else
-            "Nodes are stable states with the output that they hold; the number on an arrow is the "
-            "smallest pulse amplitude that makes the move (thicker: easier; dashed: a unit pulse does not "
-            "make it; red with !: less than half the median)." + _held(graph),
+            _excitable_caption(graph) + _held(graph),
             lambda: plot_graph(graph, targets=study.targets),
         )  # fmt: skip
         if not visits and all("x" in data for _, data in graph.nodes(data=True)):
@@ -213,6 +212,19 @@ def _contraction_caption(study: Study) -> str:
     elif found is not None and not found.searched:
         caption += "Refutations were not searched for at this size. "
     return caption + "What is neither is open."
+
+
+def _excitable_caption(graph: Any) -> str:
+    looks = "thicker: easier; dashed: a unit pulse does not make it; red with !: less than half the median"
+    if graph.number_of_edges() > LABELLED:
+        return (
+            "Nodes are stable states with the output that they hold; arrows are the moves that pulses make "
+            f"({looks}). The table has the amplitudes."
+        )
+    return (
+        "Nodes are stable states with the output that they hold; the number on an arrow is the smallest "
+        f"pulse amplitude that makes the move ({looks})."
+    )
 
 
 def _held(graph: Any) -> str:

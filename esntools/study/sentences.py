@@ -70,7 +70,7 @@ def with_error(value: float, half_width: float) -> str:
     """Return a value and its error, both to the second digit of the error.
 
     >>> with_error(0.90571, 0.0331), with_error(-1.4e-06, 9.5e-05), with_error(3.0, 0.0)
-    ('0.906 ± 0.033', '0.000000 ± 0.000095', '3 ± 0')
+    ('0.906 ± 0.033', '−0.000001 ± 0.000095', '3 ± 0')
     """
     if not (math.isfinite(value) and math.isfinite(half_width) and half_width > 0.0):
         return f"{number(value)} ± {number(half_width, 2)}"
@@ -241,8 +241,9 @@ def _equilibria_line(study: Study) -> str:
     if alike:
         worst = number(max(gap for _, gap in alike), 2)
         parts.append(
-            f"It has rest states where the true system has, at {_listed([pair(m) for m, _ in alike])}, and the "
-            f"leading factors by which deviations grow or shrink there are the true ones to within {worst}"
+            f"It has rest states where the true system has, at {_listed([pair(m) for m, _ in alike])}, and "
+            "the leading factors by which deviations grow or shrink there are the true ones to within "
+            f"{worst}"
         )
     parts += [
         f"{'its' if alike else 'Its'} rest state at {pair(m)} is not the true one: deviations change by the "
