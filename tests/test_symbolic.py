@@ -75,6 +75,14 @@ def test_derived_jacobian_of_any_network(network: EchoStateNetwork, seed: int) -
     assert derivation.latex()
 
 
+@pytest.mark.parametrize(
+    "W", [[[0.0, 0.0], [1.0, 2e-208]], [[0.0, 2e-208], [0.0, 0.0]], [[3e200, 1.0], [0.0, 1e-300]]]
+)
+def test_weights_of_any_size_have_a_scaling(W: list[list[float]]) -> None:
+    bound = derive(EchoStateNetwork(W)).bound("diagonal")
+    assert 0.0 <= bound.value <= 1.001 * float(np.linalg.norm(W, 2))
+
+
 def test_the_jacobian_reads_as_the_formula() -> None:
     assert str(derive(make(leak=0.5)).jacobian) == (
         "a*DiagMatrix(Lambda(x, 1 - tanh(x)**2).(W*x + W_in*u + b))*W + (1 - a)*I"

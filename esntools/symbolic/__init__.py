@@ -330,7 +330,7 @@ def _bounds(network: EchoStateNetwork, C: FloatArray, R: FloatArray) -> tuple[Sy
 
     if np.any(np.diag(C)) and not np.any(R):
         value, _ = norms.perron(norms.leaky_matrix(C, leak, low, high))
-        start = 1.0 / (shared[_L] * rho) if rho and shared[_L] else math.inf
+        start = 1.0 / (shared[_L] * rho) if shared[_L] * rho > 0.0 else math.inf
         gain = _leaky_gain(C, leak, low, high, start) if math.isfinite(start) else math.inf
         bounds.append(
             SymbolicBound(

@@ -118,10 +118,17 @@ def diagonal_scaling(W: FloatArray) -> tuple[float, FloatArray]:
     (0.1, 0.1)
     """
     n = len(W)
-    if not np.any(W):
+    size = float(np.abs(W).max())
+    if size == 0.0:
         return 0.0, np.ones(n)
+    if size != 1.0:
+        # Sizes of 1e-200 would leave LAPACK's balancing and the descent no exponents to work with.
+        delta, s = diagonal_scaling(W / size)
+        return delta * size, s
     candidates = [np.ones(n)]
-    balanced = scipy.linalg.matrix_balance(W, permute=False, separate=True)[1][0]
+    with np.errstate(invalid="ignore"):
+        # SciPy also reads the factors as permutation indices, where large ones do not fit.
+        balanced = scipy.linalg.matrix_balance(W, permute=False, separate=True)[1][0]
     candidates.append(1.0 / balanced)
     right, left = perron(np.abs(W))[1], perron(np.abs(W).T)[1]
     candidates.append(np.sqrt(np.maximum(left, 1e-150) / np.maximum(right, 1e-150)))
