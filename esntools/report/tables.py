@@ -147,7 +147,7 @@ def _exponents_table(study: Study) -> Table | None:
         f"Leading Lyapunov exponents of the closed loop, {unit}, with the half-width of the 95 % interval, "
         f"from {spectrum.n_steps:,} steps in {spectrum.n_batches} batches."
     )
-    head = ("", "network", "published") if study.published_exponents else ("", "network")
+    head = ("", "network", "reference") if study.published_exponents else ("", "network")
     return Table(head, tuple(rows), caption, tuple(range(1, len(head))))
 
 

@@ -281,7 +281,7 @@ def _exponent_line(study: Study) -> str:
     unit = "per unit of time" if spectrum.unit == "1/time" else "per step"
     low, high = (float(v) for v in spectrum.interval[0])
     known = study.published_exponents[0] if study.published_exponents else None
-    published = "" if known is None else f" (published: {number(known, 4)})"
+    published = "" if known is None else f" (reference: {number(known, 4)})"
     if low > 0.0:
         meaning = "so it is chaotic"
     elif high < 0.0:
