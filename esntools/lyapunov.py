@@ -75,7 +75,9 @@ class LyapunovSpectrum:
     batch_means: FloatArray
 
 
-def kaplan_yorke_dimension(exponents: ArrayLike, n_dimensions: int | None = None) -> tuple[float | None, str]:
+def kaplan_yorke_dimension(
+    exponents: ArrayLike, n_dimensions: int | None = None, *, rounding: float = 0.0
+) -> tuple[float | None, str]:
     r"""Return the Kaplan–Yorke dimension of a spectrum, or why there is none.
 
     .. math:: D = j + \frac{\lambda_1 + \dots + \lambda_j}{|\lambda_{j+1}|},
@@ -88,6 +90,8 @@ def kaplan_yorke_dimension(exponents: ArrayLike, n_dimensions: int | None = None
         In any order and any unit.
     n_dimensions : int, optional
         Dimension of the phase space; k by default.
+    rounding : float, optional
+        Exponents and sums of this size count as zero. Default 0: only what cancels to 1e-12 of its terms.
 
     Returns
     -------
@@ -113,7 +117,7 @@ def kaplan_yorke_dimension(exponents: ArrayLike, n_dimensions: int | None = None
     if len(values) == 0 or np.any(np.isnan(values)):
         return None, "an exponent is not a number"
     # Exponents that are zero come out as a few units of rounding, of either sign.
-    zero = 1e-12 * float(np.sum(np.abs(values[np.isfinite(values)])))
+    zero = max(rounding, 1e-12 * float(np.sum(np.abs(values[np.isfinite(values)]))))
     if values[0] < -zero:
         return 0.0, ""
     sums = np.cumsum(values)
@@ -263,7 +267,9 @@ def _spectrum(
     stderr = np.where(np.isfinite(exponents), stderr, 0.0)
     half = float(scipy.stats.t.ppf(0.975, _BATCHES - 1)) * stderr
     dimension, note = (
-        kaplan_yorke_dimension(exponents, n) if kind == "closed loop" else (None, "not of a driven network")
+        kaplan_yorke_dimension(exponents, n, rounding=1e-15 * n / (dt or 1.0))
+        if kind == "closed loop"
+        else (None, "not of a driven network")
     )
     return LyapunovSpectrum(
         exponents, stderr, np.column_stack([exponents - half, exponents + half]), kind,

@@ -63,6 +63,11 @@ def test_orthogonal_linear_map_has_zero_exponents() -> None:
     assert "not negative" in result.kaplan_yorke_note
 
 
+def test_exponents_of_rounding_size_are_zero() -> None:
+    assert kaplan_yorke_dimension([-1e-17, -2e-17], rounding=1e-15)[0] is None
+    assert kaplan_yorke_dimension([-1e-17, -2e-17])[0] == 0.0
+
+
 def test_leak_alone() -> None:
     result = lyapunov_spectrum(EchoStateNetwork(np.zeros((4, 4)), leak_rate=0.3), n_exponents=4, n_steps=100)
     np.testing.assert_allclose(result.exponents, math.log(0.7), atol=1e-13)
