@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,9 +105,7 @@ def test_one_compilation_serves_every_kind_of_network():
 def test_a_read_only_installation_caches_for_the_user_or_not_at_all(tmp_path):
     # Without a locator numba has no folder to cache in, as where none can be written.
     package = tmp_path / "esntools"
-    package.mkdir()
-    for path in Path(kernels.__file__).parent.glob("*.py"):
-        (package / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(Path(kernels.__file__).parent, package, ignore=shutil.ignore_patterns("__pycache__"))
     code = "import numba.core.caching as c\nc.CacheImpl._locator_classes = []\n" + RUN
     result = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path,
