@@ -430,8 +430,9 @@ class EchoStateNetwork:
         try:
             network = cls.from_parts(header["network"], arrays)
             content_hash = header["network"]["content_hash"]
-        except EsntoolsError:
-            raise
+        except EsntoolsError as error:
+            # The file stands in front of the place that the weights' own check names.
+            raise type(error)(f"{path}: {error.place}", error.value, error.rule, error.remedy) from None
         except (KeyError, TypeError, ValueError) as error:
             what = f"missing {error}" if isinstance(error, KeyError) else str(error)
             raise FileFormatError(str(path), what, "a model file needs every weight") from None
