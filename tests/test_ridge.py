@@ -12,6 +12,8 @@ from naive_training import long_double_ridge, ridge_by_lstsq
 
 from esntools._typing import FloatArray
 from esntools.errors import InvalidInputError
+from esntools.network import EchoStateNetwork
+from esntools.simulation import accumulate_gram, drive
 from esntools.training.ridge import Blocks, decompose, moments, path
 
 
@@ -58,8 +60,10 @@ def test_moments_do_not_depend_on_the_blocks() -> None:
     one, many = moments(blocks_of(F, Y, 1000)), moments(blocks_of(F, Y, 10))
     centred = F - F.mean(axis=0)
     for m in (one, many):
-        np.testing.assert_allclose(m.gram, centred.T @ centred, rtol=1e-9, atol=1e-9)
-        np.testing.assert_allclose(m.cross, centred.T @ (Y - Y.mean(axis=0)), rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(m.ff, centred.T @ centred, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(m.fy, centred.T @ (Y - Y.mean(axis=0)), rtol=1e-9, atol=1e-9)
+        centred_y = Y - Y.mean(axis=0)
+        np.testing.assert_allclose(m.yy, centred_y.T @ centred_y, rtol=1e-9, atol=1e-9)
         assert m.n == 257
 
 
@@ -167,3 +171,18 @@ def test_bad_input() -> None:
         q.solve(float("nan"))
     with pytest.raises(InvalidInputError, match="must be 'eigh'"):
         decompose(blocks_of(np.eye(5), np.ones((5, 1))), method="lu")
+
+
+def test_moments_of_a_driven_network_give_the_regression_of_its_states() -> None:
+    """`accumulate_gram` and `decompose` speak of the same moments."""
+    rng = np.random.default_rng(4)
+    network = EchoStateNetwork(0.3 * rng.normal(size=(6, 6)), W_in=rng.normal(size=(6, 1)))
+    u = rng.uniform(-1, 1, (400, 1))
+    y = np.cumsum(u, axis=0)[:, :1] * 0.1
+    states = drive(network, u).states
+    gram = accumulate_gram(network, u, y, squares=False)
+    rows = blocks_of(states, y, 100)
+    found = decompose(rows, method="eigh", m=gram.moments()).solve(1e-6)
+    expected = decompose(rows, method="svd").solve(1e-6)
+    np.testing.assert_allclose(found.weights, expected.weights, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(found.intercept, expected.intercept, rtol=1e-8, atol=1e-10)

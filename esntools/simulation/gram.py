@@ -63,6 +63,11 @@ class Moments:
     fy: FloatArray
     yy: FloatArray
 
+    @property
+    def scale(self) -> float:
+        """The mean diagonal entry of ff: what a relative ridge penalty is multiplied by."""
+        return float(np.trace(self.ff)) / len(self.ff)
+
 
 @final
 @dataclass(frozen=True, eq=False)

@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, Progress, no_progress
 from esntools.errors import InvalidInputError
+from esntools.simulation.gram import Moments
 
 __all__ = ["Blocks", "Decomposition", "Moments", "RidgePath", "RidgeSolution", "decompose", "moments", "path"]
 
@@ -37,61 +38,30 @@ _EPS: Final = float(np.finfo(np.float64).eps)
 _GRAM_LIMIT: Final = 1e5 * _EPS
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """Centred second moments of features and targets.
-
-    Attributes
-    ----------
-    n : int
-        Number of rows.
-    mean_f, mean_y : array, shapes (p,) and (d,)
-    gram : array, shape (p, p)
-        Sum over rows of (f - mean_f) (f - mean_f)^T.
-    cross : array, shape (p, d)
-        Sum of (f - mean_f) (y - mean_y)^T.
-    total : array, shape (d,)
-        Sum of (y - mean_y)^2.
-    """
-
-    n: int
-    mean_f: FloatArray
-    mean_y: FloatArray
-    gram: FloatArray
-    cross: FloatArray
-    total: FloatArray
-
-    @property
-    def scale(self) -> float:
-        """The mean diagonal entry of the Gram matrix: lambda = penalty * scale."""
-        return float(np.trace(self.gram)) / len(self.gram)
-
-
 def moments(blocks: Blocks) -> Moments:
     """Accumulate the moments in one pass; memory for one block and the p x p sums only."""
     n = 0
     shift_f: FloatArray | None = None
-    shift_y = sum_f = sum_y = gram = cross = total = np.zeros(0)
+    shift_y = sum_f = sum_y = ff = fy = yy = np.zeros(0)
     for F, Y in blocks():
         if shift_f is None:
             # Shifting by a nearby mean avoids the cancellation of sums of raw squares.
             shift_f, shift_y = F.mean(axis=0), Y.mean(axis=0)
             p, d = F.shape[1], Y.shape[1]
             sum_f, sum_y = np.zeros(p), np.zeros(d)
-            gram, cross, total = np.zeros((p, p)), np.zeros((p, d)), np.zeros(d)
+            ff, fy, yy = np.zeros((p, p)), np.zeros((p, d)), np.zeros((d, d))
         F, Y = F - shift_f, Y - shift_y
         n += len(F)
         sum_f, sum_y = sum_f + F.sum(axis=0), sum_y + Y.sum(axis=0)
-        gram += F.T @ F
-        cross += F.T @ Y
-        total = total + np.sum(Y * Y, axis=0)
+        ff += F.T @ F
+        fy += F.T @ Y
+        yy += Y.T @ Y
     if shift_f is None or n < 2:
         raise InvalidInputError("features", f"{n} rows", "a regression needs at least 2 rows")
-    gram -= np.outer(sum_f, sum_f / n)
-    cross -= np.outer(sum_f, sum_y / n)
-    total = np.maximum(total - sum_y * sum_y / n, 0.0)
-    return Moments(n, shift_f + sum_f / n, shift_y + sum_y / n, gram, cross, total)
+    ff -= np.outer(sum_f, sum_f / n)
+    fy -= np.outer(sum_f, sum_y / n)
+    yy -= np.outer(sum_y, sum_y / n)
+    return Moments(n, shift_f + sum_f / n, shift_y + sum_y / n, ff, fy, yy)
 
 
 @final
@@ -134,7 +104,7 @@ class Decomposition:
     e : array, shape (p,)
         Eigenvalues, not negative.
     a : array, shape (p, d)
-        V^T cross.
+        V^T fy.
     mean_f, mean_y, n, scale
         As in `Moments`.
     method : str
@@ -191,10 +161,10 @@ class Decomposition:
         solver = self.method
         weights = None
         if self.method == "eigh" and self.gram is not None and self.gram_is_enough(penalty):
-            shifted = self.gram.gram + lambda_ * np.eye(len(self.e))
+            shifted = self.gram.ff + lambda_ * np.eye(len(self.e))
             try:
                 factor = scipy.linalg.cho_factor(shifted, lower=True, overwrite_a=True)
-                weights, solver = scipy.linalg.cho_solve(factor, self.gram.cross).T, "cholesky"
+                weights, solver = scipy.linalg.cho_solve(factor, self.gram.fy).T, "cholesky"
             except np.linalg.LinAlgError:
                 weights = None
         if weights is None:
@@ -212,8 +182,8 @@ class Decomposition:
 
 
 def _from_moments(m: Moments) -> Decomposition:
-    e, V = scipy.linalg.eigh(m.gram, driver="evd", check_finite=False)
-    return Decomposition(V, np.maximum(e, 0.0), V.T @ m.cross, m.mean_f, m.mean_y, m.n, m.scale, "eigh", m)
+    e, V = scipy.linalg.eigh(m.ff, driver="evd", check_finite=False)
+    return Decomposition(V, np.maximum(e, 0.0), V.T @ m.fy, m.mean_f, m.mean_y, m.n, m.scale, "eigh", m)
 
 
 def _from_design(blocks: Blocks, m: Moments) -> Decomposition:
@@ -255,7 +225,7 @@ def decompose(
         By default ``"eigh"`` of the Gram matrix where lambda + e_min is far enough above eps e_max, else
         ``"svd"`` of the design's triangular factor.
     m : Moments, optional
-        When already known.
+        When already known, as from `esntools.simulation.accumulate_gram`.
 
     Examples
     --------
