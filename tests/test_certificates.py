@@ -11,17 +11,12 @@ from naive_certificates import naive_check
 
 from esntools.activations import Activation
 from esntools.certificates import check_certificate
-from esntools.certificates.bounds import (
-    Sector,
-    diagonal_schur,
-    incremental_lurie,
-    perron_weights,
-    spectral_norm,
-    uniform_slope_radius,
-)
 from esntools.certificates.certify import certify_esp
 from esntools.certificates.documents import array_section
+from esntools.certificates.lurie import incremental_lurie
+from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
 from esntools.certificates.refute import _documents, _equilibria, _Map, _starts
+from esntools.certificates.sectors import Sector, uniform_slope_radius
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputSignal, Zero
 from esntools.network import EchoStateNetwork, Readout

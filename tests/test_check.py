@@ -20,15 +20,11 @@ from naive_certificates import naive_check
 
 from esntools.activations import ACTIVATIONS
 from esntools.certificates import check, check_certificate
-from esntools.certificates.bounds import (
-    Sector,
-    diagonal_schur,
-    incremental_lurie,
-    perron_weights,
-    spectral_norm,
-)
 from esntools.certificates.certify import certify_esp
 from esntools.certificates.documents import array_section, network_section, proved_document
+from esntools.certificates.lurie import incremental_lurie
+from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
+from esntools.certificates.sectors import Sector
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, InputAlphabet, InputBox, Zero
 from esntools.network import EchoStateNetwork, Readout

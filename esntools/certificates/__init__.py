@@ -4,10 +4,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from esntools.certificates.bounds import BoundReached as BoundReached
     from esntools.certificates.certify import certify_esp as certify_esp
     from esntools.certificates.documents import CheckResult as CheckResult
     from esntools.certificates.documents import check_certificate as check_certificate
+    from esntools.certificates.sectors import BoundReached as BoundReached
     from esntools.certificates.verdicts import Certified as Certified
     from esntools.certificates.verdicts import Inconclusive as Inconclusive
     from esntools.certificates.verdicts import Refuted as Refuted
@@ -26,7 +26,7 @@ __all__ = [
 
 # Loaded on first use, so that `python -m esntools.certificates.check` finds the checker not yet imported.
 _HOMES = {
-    "BoundReached": "bounds",
+    "BoundReached": "sectors",
     "certify_esp": "certify",
     "CheckResult": "documents",
     "check_certificate": "documents",

@@ -16,18 +16,11 @@ from esntools import files
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.activations import Activation
 from esntools.certificates import check
-from esntools.certificates.bounds import (
-    BoundReached,
-    Rung,
-    Sector,
-    diagonal_schur,
-    incremental_lurie,
-    perron_weights,
-    spectral_norm,
-    uniform_slope_radius,
-)
 from esntools.certificates.documents import check_certificate, claim_section, proved_document
+from esntools.certificates.lurie import incremental_lurie
+from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
 from esntools.certificates.refute import Refutation, find_refutation, origin_gain
+from esntools.certificates.sectors import BoundReached, Rung, Sector, uniform_slope_radius
 from esntools.certificates.verdicts import Certified, Inconclusive, Refuted, Verdict
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero

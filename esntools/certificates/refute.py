@@ -18,9 +18,9 @@ import numpy as np
 import scipy.linalg
 
 from esntools._typing import ComplexArray, Document, FloatArray, Progress, no_progress
-from esntools.certificates.bounds import congruence
 from esntools.certificates.documents import array_section, check_certificate, refuted_document
 from esntools.certificates.refine import refined_fixed_point
+from esntools.certificates.sectors import congruence
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Literal, TypeAlias, final
 
 from esntools import files
 from esntools._typing import Document
-from esntools.certificates.bounds import BoundReached
 from esntools.certificates.refute import Refutation
+from esntools.certificates.sectors import BoundReached
 from esntools.inputs import InputClass
 
 __all__ = ["Certified", "Inconclusive", "Refuted", "Verdict"]

@@ -1,0 +1,155 @@
+r"""What a proof of contraction is about, and what a rung of the ladder returns.
+
+Every rung takes a `Sector`, the set of difference maps
+
+.. math:: z_{k+1} = (I - A) z_k + A D_k W z_k, \qquad D_k = \mathrm{diag}(d_k),\ l \le d_k \le L,
+
+and looks for a norm in which all of them contract. What it returns is a candidate; nothing is proved before
+the exact checker has agreed. The conditions, with proofs and sources, are in FORMAT.md.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import Final, final
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse.linalg
+
+from esntools._typing import FloatArray
+
+__all__ = [
+    "CLEARANCE",
+    "BoundReached",
+    "Candidate",
+    "Rung",
+    "Sector",
+    "congruence",
+    "norm2",
+    "short",
+    "short_rate",
+    "uniform_slope_radius",
+]
+
+CLEARANCE: Final = 1e-9
+
+
+@final
+@dataclass(frozen=True)
+class BoundReached:
+    """How far one rung gets on this network, in floating point.
+
+    Attributes
+    ----------
+    name : str
+        The rung.
+    value : float
+        What it bounds: the rung proves contraction when this is below 1.
+    proves : bool
+        Whether this rung's witness was verified exactly.
+    critical_gain : float or None
+        The largest multiple of W for which the rung still succeeds; an estimate, not certified.
+    seconds : float
+        Time spent.
+    """
+
+    name: str
+    value: float
+    proves: bool
+    critical_gain: float | None
+    seconds: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sector:
+    """W, leak rates and slope ranges: arrays of shape (n, n) and (n,)."""
+
+    W: FloatArray
+    a: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+    @property
+    def gain(self) -> FloatArray:
+        """The largest |slope| of each unit."""
+        return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    def scaled(self, factor: float) -> Sector:
+        return replace(self, W=self.W * factor)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A witness that should pass the exact checker: theorem, rate, arrays by their names in FORMAT.md."""
+
+    theorem: str
+    rate: float
+    witness: dict[str, FloatArray]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """What a rung found: the bound, and a candidate when it succeeds."""
+
+    bound: BoundReached
+    candidate: Candidate | None
+    scaling: FloatArray | None = field(default=None)
+
+
+def short_rate(rate: float) -> float:
+    """Round up to few bits (exact arithmetic is faster), staying below 1."""
+    if not 0.0 <= rate < 1.0:
+        return rate
+    bits = 8 + max(0, math.ceil(-math.log2(1.0 - rate)))
+    return max(math.ceil(rate * 2.0**bits), 1) / 2.0**bits
+
+
+def short(array: FloatArray, digits: int) -> FloatArray:
+    """Round to a multiple of 2**-digits."""
+    return np.asarray(np.round(array * 2.0**digits) / 2.0**digits)
+
+
+def congruence(S: FloatArray) -> FloatArray | None:
+    """Return R, of few bits, such that R S R' is near the identity; None when S is not positive definite."""
+    try:
+        factor = scipy.linalg.cholesky(S, lower=True)
+        R = scipy.linalg.solve_triangular(factor, np.eye(len(S)), lower=True)
+    except (scipy.linalg.LinAlgError, ValueError):
+        return None
+    size = 64.0 * len(S) * max(1.0, float(np.abs(factor).max()))
+    R = short(R, math.ceil(math.log2(size)))
+    product = R @ S @ R.T
+    diagonal = np.diag(product)
+    dominant = 2.0 * diagonal - np.abs(product).sum(axis=1) > 1e-3
+    return R if bool(np.all(dominant)) else None
+
+
+def uniform_slope_radius(sector: Sector) -> float:
+    """Return the spectral radius at the largest equal slopes; at 1 or above, no rung here can succeed."""
+    J = np.diag(1.0 - sector.a) + (sector.a * sector.high)[:, None] * sector.W
+    if len(J) <= 400:
+        return float(np.abs(np.linalg.eigvals(J)).max())
+    start = np.cos(np.arange(len(J), dtype=np.float64))
+    try:
+        values = scipy.sparse.linalg.eigs(J, k=6, which="LM", return_eigenvectors=False, v0=start, tol=1e-4)
+    except scipy.sparse.linalg.ArpackError as error:
+        # Nilpotent or zero matrices, clustered eigenvalues: what did converge, if anything.
+        values = getattr(error, "eigenvalues", np.zeros(0))
+    return float(np.abs(values).max(initial=0.0))
+
+
+def norm2(M: FloatArray) -> float:
+    """Return the largest singular value."""
+    if len(M) <= 300:
+        return float(np.linalg.norm(M, 2))
+    start = np.cos(np.arange(len(M), dtype=np.float64))
+    try:
+        value = scipy.sparse.linalg.svds(M, k=1, return_singular_vectors=False, v0=start, tol=1e-6)
+    except scipy.sparse.linalg.ArpackError:
+        return float(np.linalg.norm(M, 2))
+    return float(value[0])
