@@ -87,7 +87,11 @@ def _ellipse_gain(sector: Sector, S: FloatArray) -> float | None:
 
 
 def incremental_lurie(
-    sector: Sector, x: FloatArray | None = None, *, name: str = "incremental-lurie"
+    sector: Sector,
+    x: FloatArray | None = None,
+    *,
+    deadline: float = math.inf,
+    name: str = "incremental-lurie",
 ) -> Rung:
     """Try a full quadratic norm z'Pz with given multipliers (1 by default), P from a Riccati equation."""
     start = time.perf_counter()
@@ -100,12 +104,12 @@ def incremental_lurie(
             (w for room in (1e-2, 1e-4, 1e-6) if (w := _lurie_witness(sector, X, 1.0, room))), None
         )
         if feasible is not None:
-            candidate = _best_rate(sector, X)
+            candidate = _best_rate(sector, X, deadline)
     value = 1.0 / gain if gain else (0.5 if candidate else math.inf)
     return Rung(BoundReached(name, value, False, gain, time.perf_counter() - start), candidate, X)
 
 
-def _best_rate(sector: Sector, X: FloatArray) -> Candidate | None:
+def _best_rate(sector: Sector, X: FloatArray, deadline: float) -> Candidate | None:
     """Bisect the rate; every trial costs one Riccati solution, so large networks get few."""
     trials = 6 if len(X) <= 200 else 3
     low, high, found = 0.0, 1.0, None
@@ -116,6 +120,8 @@ def _best_rate(sector: Sector, X: FloatArray) -> Candidate | None:
             high, found = rate, Candidate("incremental-lurie", rate, witness)
         else:
             low = rate
+        if time.perf_counter() > deadline:
+            break
         if found is not None and (k >= trials or high - low < 0.02):
             break
         if 1.0 - low < 1e-5:

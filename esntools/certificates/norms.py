@@ -161,7 +161,12 @@ def _start_scaling(sector: Sector) -> FloatArray:
 
 
 def diagonal_schur(
-    sector: Sector, *, seconds: float = math.inf, gap: float = 5e-3, optimise: bool = False
+    sector: Sector,
+    *,
+    deadline: float = math.inf,
+    seconds: float = math.inf,
+    gap: float = 5e-3,
+    optimise: bool = False,
 ) -> Rung:
     r"""Try a weighted Euclidean norm: X > 0 diagonal with X - W' L X L W positive definite.
 
@@ -172,6 +177,8 @@ def diagonal_schur(
 
     Parameters
     ----------
+    deadline : float
+        A `time.perf_counter` value after which the best so far is returned.
     seconds : float
         Stop after that long.
     gap : float
@@ -180,6 +187,7 @@ def diagonal_schur(
         Go on after success until the gap is reached.
     """
     start = time.perf_counter()
+    deadline = min(deadline, start + seconds)
     B = sector.gain[:, None] * sector.W
     n = len(B)
     x = _start_scaling(sector)
@@ -190,7 +198,7 @@ def diagonal_schur(
         done = best < 0.98 and not optimise
         if done or (lower >= 1.0 and not optimise) or best - lower <= gap * best:
             break
-        if time.perf_counter() - start > seconds:
+        if time.perf_counter() > deadline:
             break
         F = -(B.T * x) @ B
         F[np.diag_indices(n)] += t * x
@@ -228,5 +236,6 @@ def diagonal_schur(
         Y = (Y / Y.max()).astype(np.float32).astype(np.float64)
         candidate = _euclidean_candidate(sector, Y) if Y.min() > 0.0 else None
     gain = 1.0 / value if value > 0.0 else None
-    bound = BoundReached("diagonal-schur", value, False, gain, time.perf_counter() - start)
+    dual = 1.0 / math.sqrt(lower) if lower > 0.0 else None
+    bound = BoundReached("diagonal-schur", value, False, gain, time.perf_counter() - start, dual)
     return Rung(bound, candidate, best_x)

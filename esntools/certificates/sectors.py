@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import scipy.linalg
@@ -53,6 +53,9 @@ class BoundReached:
         The largest multiple of W for which the rung still succeeds; an estimate, not certified.
     seconds : float
         Time spent.
+    dual : float or None
+        A gain at and above which this rung cannot succeed, in floating point: by a dual certificate, not by
+        having tried. None when the rung has none.
     """
 
     name: str
@@ -60,6 +63,7 @@ class BoundReached:
     proves: bool
     critical_gain: float | None
     seconds: float
+    dual: float | None = None
 
 
 @final
@@ -88,7 +92,7 @@ class Candidate:
 
     theorem: str
     rate: float
-    witness: dict[str, FloatArray]
+    witness: dict[str, Any]
 
 
 @final
