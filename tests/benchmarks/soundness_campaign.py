@@ -8,8 +8,8 @@ lies near its edge. Whatever `certify_esp` answers is attacked:
 
 * proved: slope patterns that maximise the one-step growth in the certificate's own norm and the spectral
   radius of their products; pairs of trajectories under inputs chosen greedily to keep them apart, against the
-  rate and the proved washout; permuted, sign-changed and shrunk networks must not be refuted; documents with a
-  better rate or a larger claim must not pass the checker.
+  rate and the proved washout; permuted, sign-changed and shrunk networks must not be refuted; documents with
+  a better rate or a larger claim must not pass the checker.
 * refuted: the network must contract under no rung, its replayed trajectories must stay apart.
 
 Exit code 0: nothing was broken. Violations are listed with the number that replays them.
