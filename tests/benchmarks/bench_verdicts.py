@@ -1,10 +1,11 @@
-"""How much is decided: proved, refuted and open fractions by size, leak rate, input class and spectral radius.
+"""How much is decided: proved, refuted and open by size, leak rate, input class and spectral radius.
 
     python tests/benchmarks/bench_verdicts.py --sizes 10 50 100 --networks 8 --processes 2 -o verdicts.json
 
-Networks are drawn as in the literature: a Gaussian matrix, dense or with about ten links per row, scaled to the
-spectral radius. Classes: `any` (no bias), `box` (scalar input in [-1, 1], W_in and bias uniform in [-1, 1]), `zero`
-(zero input, zero bias), `constant` (the same bias, input 0.5). Every verdict has passed the exact checker.
+Networks are drawn as in the literature: a Gaussian matrix, dense or with about ten links per row, scaled to
+the spectral radius. Classes: `any` (no bias), `box` (scalar input in [-1, 1], W_in and bias uniform in
+[-1, 1]), `zero` (zero input, zero bias), `constant` (the same bias, input 0.5). Every verdict has passed the
+exact checker.
 """
 
 from __future__ import annotations
