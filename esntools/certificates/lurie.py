@@ -1,89 +1,289 @@
-"""The incremental Lur'e inequality: a full quadratic norm for monotone activations."""
+r"""The incremental Lur'e inequality: a full quadratic norm for monotone activations.
+
+With a_i the leak rates, slopes in [l, L], M = (l + L)/2, R = (L - l)/2 and multipliers X = Y R^2, the matrix
+inequality of FORMAT.md has a solution P at rate r exactly when, for every z on the unit circle,
+
+.. math:: F_z(Y) = Y - (Y M W Q + (\cdot)^*) + Q^* W' \, lLY \, W Q \succ 0, \qquad
+    Q = \mathrm{diag}\!\left(\frac{a_i}{r z - 1 + a_i}\right)
+
+(Kalman, Yakubovich and Popov). The *reach* of Y is the largest eigenvalue of I - Y^-1/2 F Y^-1/2 over z: the
+inequality holds when it is below 1, and for l = 0 it is proportional to the gain. For equal leak rates, l = 0
+and equal L it is a maximum over the numerical range of S W S^-1, S = Y^1/2:
+
+.. math:: L \max_w \, (c \, \mathrm{Re}\, w + \varrho |w|), \qquad
+    c = \frac{a(1-a)}{r^2 - (1-a)^2}, \quad \varrho = \frac{a r}{r^2 - (1-a)^2}.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from typing import Any, Final, final
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 import scipy.sparse.linalg
 
-from esntools._typing import FloatArray
-from esntools.certificates.sectors import BoundReached, Candidate, Rung, Sector, congruence, short, short_rate
+from esntools._typing import ComplexArray, FloatArray
+from esntools.certificates.sectors import (
+    CLEARANCE,
+    BoundReached,
+    Candidate,
+    Rung,
+    Sector,
+    congruence,
+    short,
+    short_rate,
+)
 
-__all__ = ["incremental_lurie"]
+__all__ = ["Reach", "incremental_lurie", "lurie_witness", "multipliers"]
+
+#: Up to this size a dense eigenvalue solver is as fast as Lanczos' method.
+_SMALL: Final = 250
+
+# -- the reach of a scaling -----------------------------------------------------------------------------
+
+
+@final
+class Reach:
+    """How far multipliers get: the largest eigenvalue over all frequencies, as a function of the rate.
+
+    Parameters
+    ----------
+    sector : Sector
+    y : array (n_units,)
+        Multipliers divided by R^2.
+    accuracy : float
+        Relative accuracy; the maximum over frequencies is refined until then.
+    """
+
+    def __init__(self, sector: Sector, y: FloatArray, accuracy: float = 1e-3) -> None:
+        self.a, self.accuracy = sector.a, accuracy
+        self.middle, self.product = 0.5 * (sector.low + sector.high), sector.low * sector.high
+        s = np.sqrt(y / y.max())
+        if scipy.sparse.issparse(sector.W):
+            self.W: Any = scipy.sparse.csr_array(
+                scipy.sparse.diags_array(s) @ sector.W @ scipy.sparse.diags_array(1.0 / s)
+            )
+        else:
+            self.W = np.ascontiguousarray((s[:, None] * sector.W) / s)
+        self.start: ComplexArray = np.cos(np.arange(len(s))) + 0j
+        high = float(sector.high[0])
+        # The samples below describe the numerical range only in this case.
+        self.uniform = bool(
+            np.all(self.a == self.a[0]) and np.all(sector.low == 0.0) and np.all(sector.high == high)
+        )
+        self.angles: list[float] = []
+        self.support: list[float] = []
+        self.points: list[complex] = []
+        self.worst = 1.0 + 0j
+
+    def top(self, q: ComplexArray) -> tuple[float, ComplexArray]:
+        """Return the largest eigenvalue of M W Q + (.)^* - Q^* W' lL W Q and its unit vector."""
+        n, W = len(self.a), self.W
+        curved = bool(np.any(self.product))
+        if n <= _SMALL:
+            V = (W.toarray() if scipy.sparse.issparse(W) else W) * q
+            T = self.middle[:, None] * V
+            T = T + T.conj().T
+            if curved:
+                T = T - V.conj().T @ (self.product[:, None] * V)
+            values, vectors = scipy.linalg.eigh(T, subset_by_index=[n - 1, n - 1])
+            return float(values[0]), vectors[:, 0]
+        W_T = W.T
+
+        def times(matrix: Any, v: ComplexArray) -> ComplexArray:
+            pair = matrix @ np.ascontiguousarray(v).view(np.float64).reshape(n, 2)
+            return np.ascontiguousarray(pair).view(np.complex128)[:, 0]
+
+        def apply(v: ComplexArray) -> ComplexArray:
+            v = np.asarray(v, dtype=np.complex128).reshape(n)
+            forward = times(W, q * v)
+            back = self.middle * v - (self.product * forward if curved else 0.0)
+            return self.middle * forward + q.conj() * times(W_T, back)
+
+        operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=apply, dtype=np.complex128)
+        try:
+            values, vectors = scipy.sparse.linalg.eigsh(
+                operator, k=1, which="LA", v0=self.start, tol=0.1 * self.accuracy
+            )
+        except scipy.sparse.linalg.ArpackNoConvergence:
+            # Rare and harmless: a bound that is off by more than was asked for.
+            values, vectors = scipy.sparse.linalg.eigsh(operator, k=1, which="LA", tol=1e-2, maxiter=50 * n)
+        self.start = vectors[:, 0]
+        return float(values[0]), vectors[:, 0]
+
+    def at(self, rate: float = 1.0) -> float:
+        """Return the reach at this rate; infinite when the leak alone is slower."""
+        if not rate > float(np.max(1.0 - self.a)):
+            return math.inf
+        return self._over_range(rate) if self.uniform else self._over_circle(rate)
+
+    # -- equal units: samples of the numerical range serve every rate
+
+    def _sample(self, angle: float) -> None:
+        value, u = self.top(np.full(len(self.a), np.exp(-1j * angle)))
+        place = int(np.searchsorted(self.angles, angle))
+        self.angles.insert(place, angle)
+        self.support.insert(place, value)
+        # u* L W u is the point of the range that the supporting line touches.
+        pair = np.ascontiguousarray(u).view(np.float64).reshape(len(u), 2)
+        image = np.ascontiguousarray(self.W @ pair).view(np.complex128)[:, 0]
+        self.points.insert(place, complex(np.vdot(u, image)) * 2.0 * float(self.middle[0]))
+
+    def _over_range(self, rate: float) -> float:
+        a = float(self.a[0])
+        scale = a / (rate * rate - (1.0 - a) ** 2)
+        if not self.angles:
+            for angle in np.linspace(0.0, math.pi, 5):
+                self._sample(float(angle))
+        while True:
+            theta, h = np.array(self.angles), np.array(self.support)
+            turn = np.diff(theta)
+            # Where neighbouring supporting lines meet: corners of a polygon that holds the range.
+            corners = np.exp(1j * theta[:-1]) * (h[:-1] + 1j * (h[1:] - h[:-1] * np.cos(turn)) / np.sin(turn))
+            outer = (1.0 - a) * corners.real + rate * np.abs(corners)
+            points = np.array(self.points)
+            inner = (1.0 - a) * points.real + rate * np.abs(points)
+            k = int(np.argmax(outer))
+            upper = float(outer[k])
+            narrow = turn[k] < 0.01
+            if upper - float(inner.max()) <= self.accuracy * abs(upper) or narrow or len(theta) >= 60:
+                self.worst = complex(corners[k])
+                return max(0.0, scale * upper)
+            best = np.angle((1.0 - a) + rate * corners[k] / max(abs(corners[k]), 1e-300))
+            self._sample(float(np.clip(best, theta[k] + 0.25 * turn[k], theta[k + 1] - 0.25 * turn[k])))
+
+    # -- any units: a grid on the circle of 1 / (r z - 1 + a), refined at the top
+
+    def _over_circle(self, rate: float) -> float:
+        def value(angle: float) -> float:
+            return self.top(frequency(self.a, angle, rate))[0]
+
+        grid = np.linspace(0.0, math.pi, 9)
+        values = [value(float(angle)) for angle in grid]
+        k = int(np.argmax(values))
+        low, high = float(grid[max(k - 1, 0)]), float(grid[min(k + 1, 8)])
+        best = values[k]
+        for _ in range(5):
+            pair = low + (high - low) / 3.0, high - (high - low) / 3.0
+            left, right = value(pair[0]), value(pair[1])
+            best = max(best, left, right)
+            low, high = (low, pair[1]) if left > right else (pair[0], high)
+            if abs(left - right) <= self.accuracy * abs(best):
+                break
+        return best
+
+
+def frequency(a: FloatArray, angle: float, rate: float = 1.0) -> ComplexArray:
+    """Return a / (r z - 1 + a); z runs over the upper half circle with the angle from 0 to pi.
+
+    The angle is the one on the circle of the smallest leak rate: equal steps of z would miss the tip.
+    """
+    least = float(a.min())
+    inner = 1.0 - least
+    scale = least / (rate * rate - inner * inner)
+    q = scale * (inner + rate * np.exp(-1j * angle))
+    z = inner + least / q
+    return np.asarray(a / (rate * z / abs(z) - 1.0 + a), dtype=np.complex128)
+
+
+# -- P by structure-preserving doubling -----------------------------------------------------------------
 
 
 def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray) -> FloatArray | None:
-    """Solve P = A0'P (I - G P)^-1 A0 + H by structure-preserving doubling; None when there is no solution."""
+    """Solve P = A0'P (I - G P)^-1 A0 + H by structure-preserving doubling; None when there is no solution.
+
+    Chu, Fan, Lin and Wang, doi:10.1080/00207170410001714988; in the precision of its arguments.
+    """
     n = len(A0)
     A, scale = A0, float(np.abs(H).max())
+    accuracy = 1e-13 if A0.dtype == np.float64 else 1e-6
+    eye = np.eye(n, dtype=A0.dtype)
     for _ in range(40):
         try:
-            both = np.linalg.solve(np.eye(n) - G @ H, np.column_stack([A, G]))
+            both = np.linalg.solve(eye - G @ H, np.column_stack([A, G]))
         except np.linalg.LinAlgError:
             return None
         left, right = both[:, :n], both[:, n:]
         G = G + A @ right @ A.T
-        change = A.T @ H @ left
+        change = A.T @ (H @ left)
         H = H + change
         A = A @ left
         G, H = 0.5 * (G + G.T), 0.5 * (H + H.T)
         size = float(np.abs(H).max())
-        if not np.isfinite(size) or size > 1e12 * scale or np.diag(change).min() < -1e-6 * size:
+        if not np.isfinite(size) or size > 1e12 * scale or np.diag(change).min() < -1e-4 * size:
             return None
-        if float(np.abs(change).max()) <= 1e-13 * size:
+        if float(np.abs(change).max()) <= accuracy * size:
             return H
     return None
 
 
-def _lurie_witness(sector: Sector, X: FloatArray, rate: float, room: float) -> dict[str, FloatArray] | None:
-    """Return P and the two congruences for multipliers X at that rate, or None."""
-    n, a, W = len(X), sector.a, sector.W
-    middle, half = 0.5 * (sector.low + sector.high), 0.5 * (sector.high - sector.low)
-    A0 = np.diag(1.0 - a) + (a * middle)[:, None] * W
-    B = a * half
-    WXW = (W.T * X) @ W
-    slack = room * max(float(np.diag(WXW).mean()), float(X.mean()) * 1e-6)
-    P = _riccati(A0 / rate, np.diag(B * B / X), WXW / rate**2 + slack * np.eye(n))
-    if P is None:
-        return None
-    P = short(P, 36 - math.floor(math.log2(float(np.abs(P).max()))))
-    PA = P @ A0
-    corner = rate**2 * P - A0.T @ PA - WXW
-    side = -PA.T * B
-    last = np.diag(X) - (B[:, None] * P) * B
-    R_P, R = congruence(P), congruence(np.block([[corner, side], [side.T, last]]))
-    return None if R_P is None or R is None else {"multipliers": X, "P": P, "R": R, "R_P": R_P}
+def multipliers(sector: Sector, y: FloatArray) -> FloatArray:
+    """Return X = Y R^2 in single precision, largest 1; positive also where the slope is known."""
+    half = 0.5 * (sector.high - sector.low)
+    x = y * half * half
+    top = float(x.max())
+    if not top > 0.0:
+        return np.ones(len(y))
+    return np.maximum(x / top, 1e-10).astype(np.float32).astype(np.float64)
 
 
-def _ellipse_gain(sector: Sector, S: FloatArray) -> float | None:
-    """Return the critical gain of the ellipse criterion for slopes [0, L] and one leak rate, else None.
+def lurie_witness(sector: Sector, y: FloatArray, rate: float, room: float) -> dict[str, FloatArray] | None:
+    """Return the multipliers, P and the two congruences at that rate, or None.
 
-    The Lur'e inequality with multipliers S^2 is feasible iff (1 - a) Re w + |w| < (2 - a) / L on the
-    numerical range of S W S^-1; the maximum is taken over angles, so this is an estimate, from above.
+    Parameters
+    ----------
+    sector : Sector
+    y : array (n_units,)
+        Multipliers divided by R^2.
+    rate : float
+    room : float
+        One minus the reach at this rate; less is safe, more has no solution.
     """
-    a, L = float(sector.a[0]), float(sector.high[0])
-    if np.any(sector.a != a) or np.any(sector.high != L) or np.any(sector.low != 0.0):
-        return None
-    Y = (S[:, None] * sector.W) / S
-    worst = 0.0
-    start = np.cos(np.arange(len(Y))) + 0j
-    for angle in np.linspace(0.0, np.pi, 17):
-        turned = ((1.0 - a) + np.exp(-1j * angle)) * Y
-        hermitian = 0.5 * (turned + turned.conj().T)
-        if len(Y) <= 150:
-            top = np.linalg.eigvalsh(hermitian)[-1]
-        else:
-            try:
-                top = scipy.sparse.linalg.eigsh(
-                    hermitian, k=1, which="LA", return_eigenvectors=False, v0=start, tol=1e-4
-                )[0]
-            except scipy.sparse.linalg.ArpackError:
-                return None
-        worst = max(worst, float(top))
-    return (2.0 - a) / (L * worst) if worst > 0.0 and L > 0.0 else None
+    a = sector.a
+    X = multipliers(sector, y)
+    W = sector.dense_W
+    middle, half = 0.5 * (sector.low + sector.high), 0.5 * (sector.high - sector.low)
+    # In balanced coordinates numbers are of order one; powers of two keep the way back exact.
+    weight = np.where(half > 0.0, X / np.where(half > 0.0, half, 1.0) ** 2, y * (X.max() / y.max()))
+    T = 2.0 ** np.round(0.5 * np.log2(weight))
+    W = (T[:, None] * W) / T
+    weight, x = weight / T**2, X / T**2
+    A0 = (a * middle)[:, None] * W
+    A0[np.diag_indices_from(A0)] += 1.0 - a
+    B = a * half
+    WXW = (W.T * x) @ W
+    # F >= room * Y at every frequency leaves this much for P.
+    slack = 0.3 * room * weight * ((rate - 1.0 + a) / a) ** 2
+    H = WXW / rate**2 + np.diag(slack / rate**2)
+    kinds = (np.float32, np.float64) if len(y) >= 400 and room > 2e-3 else (np.float64,)
+    for kind in kinds:
+        with np.errstate(all="ignore"):
+            solved = _riccati((A0 / rate).astype(kind), np.diag(B * B / x).astype(kind), H.astype(kind))
+        if solved is None:
+            continue
+        P = solved.astype(np.float64)
+        least = 0.1 * float(slack.min())
+        digits = math.ceil(math.log2(2.5 * math.sqrt(len(y)) * max(1.0, float((A0 * A0).max())) / least))
+        P = short(0.5 * (P + P.T), digits)
+        PA = P @ A0
+        corner = rate**2 * P - A0.T @ PA - WXW
+        side = -PA.T * B
+        last = np.diag(x) - (B[:, None] * P) * B
+        R_P, R = congruence(P), congruence(np.block([[corner, side], [side.T, last]]))
+        if R_P is not None and R is not None:
+            return {
+                "multipliers": X,
+                "P": (T[:, None] * P) * T,
+                "R": R / np.concatenate([T, T]),
+                "R_P": R_P / T,
+            }
+    return None
+
+
+# -- the rung -------------------------------------------------------------------------------------------
 
 
 def incremental_lurie(
@@ -93,37 +293,59 @@ def incremental_lurie(
     deadline: float = math.inf,
     name: str = "incremental-lurie",
 ) -> Rung:
-    """Try a full quadratic norm z'Pz with given multipliers (1 by default), P from a Riccati equation."""
+    """Try a full quadratic norm z'Pz with given multipliers, P from a Riccati equation.
+
+    Parameters
+    ----------
+    sector : Sector
+    x : array (n_units,), optional
+        The multipliers; by default R^2, which scales no state.
+    deadline : float
+        A `time.perf_counter` value after which no further rate is tried.
+    name : str
+        What the bound is called.
+    """
     start = time.perf_counter()
-    X = np.ones(len(sector.a)) if x is None else np.asarray(x / x.max())
-    X = np.maximum(X, 1e-6).astype(np.float32).astype(np.float64)
-    gain = _ellipse_gain(sector, np.sqrt(X))
+    half = 0.5 * (sector.high - sector.low)
+    y = np.ones(len(half)) if x is None else np.asarray(x / np.where(half > 0.0, half, np.inf) ** 2)
+    y = np.where(y > 0.0, y, float(y.max()) or 1.0)
+    reach = Reach(sector, y, 1e-3 if len(y) <= 1000 else 4e-3)
+    value = reach.at()
+    linear = bool(np.all(sector.low == 0.0))
+    gain = 1.0 / value if linear and value > 0.0 else None
     candidate = None
-    if gain is None or gain > 1.0:
-        feasible = next(
-            (w for room in (1e-2, 1e-4, 1e-6) if (w := _lurie_witness(sector, X, 1.0, room))), None
-        )
-        if feasible is not None:
-            candidate = _best_rate(sector, X, deadline)
-    value = 1.0 / gain if gain else (0.5 if candidate else math.inf)
-    return Rung(BoundReached(name, value, False, gain, time.perf_counter() - start), candidate, X)
+    if value < 1.0 + 2.0 * reach.accuracy and time.perf_counter() < deadline:
+        candidate = candidate_for(sector, y, reach, deadline)
+    bound = BoundReached(name, value, False, gain, time.perf_counter() - start)
+    return Rung(bound, candidate, multipliers(sector, y))
 
 
-def _best_rate(sector: Sector, X: FloatArray, deadline: float) -> Candidate | None:
-    """Bisect the rate; every trial costs one Riccati solution, so large networks get few."""
-    trials = 6 if len(X) <= 200 else 3
-    low, high, found = 0.0, 1.0, None
-    for k in range(trials + 12):
-        rate = short_rate(0.5 * (low + high) if k else 1.0 - 2.0**-4)
-        witness = next((w for room in (1e-2, 1e-4) if (w := _lurie_witness(sector, X, rate, room))), None)
-        if witness is not None:
-            high, found = rate, Candidate("incremental-lurie", rate, witness)
-        else:
-            low = rate
+def candidate_for(
+    sector: Sector, y: FloatArray, reach: Reach, deadline: float = math.inf
+) -> Candidate | None:
+    """Return P and its congruences at about the best rate that these multipliers allow."""
+    room = 1.0 - reach.at()
+    if room > CLEARANCE:
+        # Some of the room goes into the rate, the rest keeps P and R short.
+        keep = max(0.1 * room, min(0.5 * room, 0.01))
+        low, high = float(np.max(1.0 - sector.a)), 1.0
+        for _ in range(30 if reach.uniform else 5):
+            middle = 0.5 * (low + high)
+            low, high = (low, middle) if 1.0 - reach.at(middle) >= keep else (middle, high)
+            if time.perf_counter() > deadline:
+                break
+        rate = short_rate(max(high, 2.0**-20))
+        left = 1.0 - reach.at(rate)
+        if rate < 1.0 and left > CLEARANCE:
+            witness = lurie_witness(sector, y, rate, left)
+            if witness is not None:
+                return Candidate("incremental-lurie", rate, witness)
+    # The reach is accurate to a part in a thousand; nearer to the edge the Riccati equation decides.
+    for tiny in (1e-3, 1e-4, 1e-6):
         if time.perf_counter() > deadline:
             break
-        if found is not None and (k >= trials or high - low < 0.02):
-            break
-        if 1.0 - low < 1e-5:
-            break
-    return found
+        rate = short_rate(1.0 - 0.1 * tiny)
+        witness = lurie_witness(sector, y, rate, 0.5 * tiny)
+        if witness is not None:
+            return Candidate("incremental-lurie", rate, witness)
+    return None

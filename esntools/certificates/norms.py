@@ -27,7 +27,7 @@ __all__ = ["diagonal_schur", "perron_weights", "scaled_norm", "spectral_norm"]
 
 def _comparison(sector: Sector) -> FloatArray:
     """Return M >= |(I - A) + A D W| for every D of the sector (Yildiz, Jaeger and Kiebel, Corollary 4.3)."""
-    M = (sector.a * sector.gain)[:, None] * np.abs(sector.W)
+    M: FloatArray = (sector.a * sector.gain)[:, None] * np.abs(sector.W)
     own = np.diag(sector.W)
     ends = [np.abs(1.0 - sector.a + sector.a * d * own) for d in (sector.low, sector.high)]
     np.fill_diagonal(M, np.maximum(*ends))

@@ -16,6 +16,7 @@ from typing import Any, Final, final
 
 import numpy as np
 import scipy.linalg
+import scipy.sparse
 import scipy.sparse.linalg
 
 from esntools._typing import FloatArray
@@ -69,9 +70,9 @@ class BoundReached:
 @final
 @dataclass(frozen=True, eq=False)
 class Sector:
-    """W, leak rates and slope ranges: arrays of shape (n, n) and (n,)."""
+    """W, leak rates and slope ranges: arrays of shape (n, n) and (n,); W dense or a SciPy CSR array."""
 
-    W: FloatArray
+    W: Any
     a: FloatArray
     low: FloatArray
     high: FloatArray
@@ -80,6 +81,11 @@ class Sector:
     def gain(self) -> FloatArray:
         """The largest |slope| of each unit."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
+
+    @property
+    def dense_W(self) -> FloatArray:
+        """W as a dense array."""
+        return np.asarray(self.W.toarray() if scipy.sparse.issparse(self.W) else self.W)
 
     def scaled(self, factor: float) -> Sector:
         return replace(self, W=self.W * factor)
@@ -119,18 +125,36 @@ def short(array: FloatArray, digits: int) -> FloatArray:
 
 
 def congruence(S: FloatArray) -> FloatArray | None:
-    """Return R, of few bits, such that R S R' is near the identity; None when S is not positive definite."""
-    try:
-        factor = scipy.linalg.cholesky(S, lower=True)
-        R = scipy.linalg.solve_triangular(factor, np.eye(len(S)), lower=True)
-    except (scipy.linalg.LinAlgError, ValueError):
+    """Return R, lower triangular and of few bits, such that R S R' is strictly diagonally dominant.
+
+    R is the inverse of the Cholesky factor L, rounded: with R = L^-1 + E the product is I + EL + (EL)' +
+    EL(EL)', whose row sums are bounded here. None when S is not positive definite.
+    """
+    diagonal = np.diag(S)
+    if not (np.all(np.isfinite(S)) and np.all(diagonal > 0.0)):
         return None
-    size = 64.0 * len(S) * max(1.0, float(np.abs(factor).max()))
-    R = short(R, math.ceil(math.log2(size)))
-    product = R @ S @ R.T
-    diagonal = np.diag(product)
-    dominant = 2.0 * diagonal - np.abs(product).sum(axis=1) > 1e-3
-    return R if bool(np.all(dominant)) else None
+    # A power of two per unit makes the diagonal about one, and costs no bit.
+    scale = 2.0 ** np.round(-0.5 * np.log2(diagonal))
+    factor, failed = scipy.linalg.lapack.dpotrf((scale[:, None] * S) * scale, lower=1, clean=1)
+    if failed:
+        return None
+    inverse, failed = scipy.linalg.lapack.dtrtri(factor, lower=1)
+    if failed or not np.all(np.isfinite(inverse)):
+        return None
+    # A rounding error is uniform, so this is about where the row sums become 0.4.
+    digits = math.ceil(math.log2(1.2 * float(np.linalg.norm(factor, axis=0).sum()) + 1.0))
+    for _ in range(4):
+        R = short(inverse, digits)
+        if np.all(np.diag(R) > 0.0):
+            # Only the size of the error counts, so single precision will do.
+            error = (R - inverse).astype(np.float32) @ factor.astype(np.float32)
+            size = np.abs(error)
+            rows, columns = size.sum(axis=1, dtype=np.float64), size.sum(axis=0, dtype=np.float64)
+            worst = float(np.max(rows + columns + rows * float(columns.max(initial=0.0))))
+            if worst < 0.7:
+                return np.asarray(R * scale)
+        digits += 2
+    return None
 
 
 def uniform_slope_radius(sector: Sector) -> float:
