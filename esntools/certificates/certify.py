@@ -16,7 +16,12 @@ from esntools import files
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.activations import Activation
 from esntools.certificates import check
-from esntools.certificates.documents import check_certificate, claim_section, proved_document
+from esntools.certificates.documents import (
+    check_certificate,
+    claim_section,
+    proved_document,
+    slopes_section,
+)
 from esntools.certificates.lurie import incremental_lurie
 from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
 from esntools.certificates.refute import Refutation, find_refutation, origin_gain
@@ -120,10 +125,11 @@ class _Ladder:
         candidate = rung.candidate
         if candidate is None:
             return None
+        whole = box_steps is None
         document = proved_document(
-            self.network, candidate.theorem, self.inputs, rate=candidate.rate,
-            slopes=(sector.low, sector.high), box_steps=box_steps, witness=candidate.witness,
-            notes={"seconds": round(rung.bound.seconds, 3)},
+            self.network, candidate, AnyInput() if whole else self.inputs,
+            slopes_section("global" if whole else "box", sector.low, sector.high, steps=box_steps),
+            states="all" if whole else "box", notes={"seconds": round(rung.bound.seconds, 3)},
         )  # fmt: skip
         return document if check_certificate(document).valid else None
 

@@ -2,23 +2,28 @@
 
     python check.py certificate.json
 
-Exit code 0: valid. 1: invalid. 2: not a certificate at all. 3: could not decide.
+Exit code 0: valid. 1: invalid. 2: not a certificate at all. 3: could not decide. 4: valid under an assumption.
 
-The statement, the theorems with their proofs, and every field are in FORMAT.md beside this file. This file
-imports nothing of esntools and runs alone. It uses no floating-point arithmetic: a double is the dyadic
-rational that it is, and matrices are integer matrices times a power of two. python-flint, where present,
-multiplies them faster; it is needed only to enclose values of tanh and the like (fixed points, boxes).
+The statement, the theorems with their proofs, and every field are in FORMAT.md beside this file; it is read
+beside this one. This file imports nothing of esntools and runs alone. A double is the dyadic rational that it
+is, and matrices are matrices of integers times a power of two. Where the integers grow long they are rounded,
+and the rounding error is carried along and counted against the certificate. python-flint, where present,
+multiplies them faster; it is needed only to enclose values of tanh and the like (fixed points, boxes, tubes).
 """
 
 from __future__ import annotations
 
 import base64
+import bisect
+import functools
 import hashlib
 import itertools
 import json
 import math
+import operator
 import struct
 import sys
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,7 +35,9 @@ except ImportError:
     arb = fmpz_mat = None
 
 F = Fraction
-PREC, MAX_BYTES, MAX_UNITS = 80, 1 << 29, 4000
+Vector = list[Fraction]
+PREC, BITS, MAX_BYTES = 80, 60, 1 << 29
+MAX_UNITS, MAX_SPARSE = (2500, 20000) if fmpz_mat else (250, 20000)
 ONE, UNIT = 1 << PREC, (F(0), F(1))  # enclosures are pairs of integers in units of 1/ONE
 
 
@@ -47,71 +54,259 @@ def need(condition: bool, otherwise: str) -> None:
         raise Invalid(otherwise)
 
 
-class Matrix:
-    """The exact matrix with entries rows[i][j] * 2**-e, rows of integers."""
+# -- exact arithmetic -----------------------------------------------------------------------------------
 
-    def __init__(self, rows: list[list[int]], e: int) -> None:
-        self.rows, self.e = rows, e
+
+def whole(numbers: Sequence[Any]) -> tuple[list[int], int]:
+    """Integers and e: the numbers (floats, or fractions with powers of two below) are integers * 2**-e."""
+    least = min((abs(x) for x in numbers if x), default=1.0)
+    try:
+        if not isinstance(least, float):
+            raise OverflowError
+        e = max(0, 53 - math.frexp(least)[1])
+        integers = [int(math.ldexp(x, e)) for x in numbers]  # exact: doubles have 53 bits
+    except OverflowError:
+        ratios = [x.as_integer_ratio() for x in numbers]
+        e = max((d.bit_length() - 1 for _, d in ratios), default=0)
+        integers = [n << (e - d.bit_length() + 1) for n, d in ratios]
+        if any(d & (d - 1) for _, d in ratios):
+            raise AssertionError("only powers of two divide") from None
+    common = functools.reduce(operator.or_, integers, 0)
+    if len(numbers) > 4096 and common.bit_length() > 512:
+        raise Undecided("the numbers span too many orders of magnitude for this checker")
+    drop = min(e, (common & -common).bit_length() - 1) if common else e
+    return ([x >> drop for x in integers] if drop else integers), e - drop
+
+
+def up_root(square: Fraction) -> Fraction:
+    """The square root, rounded up by a relative 2**-90 at most."""
+    k = 100 + max(0, square.denominator.bit_length() - square.numerator.bit_length()) // 2
+    return F(math.isqrt(math.ceil(square * 4**k)) + 1, 1 << k) if square else F(0)
+
+
+def up_power(base: Fraction, exponent: int) -> Fraction:
+    """base**exponent for 0 <= base < 1, rounded up; never below 2**-4000."""
+    result, factor = F(1), base
+    while exponent:
+        if exponent & 1:
+            result = up(result * factor)
+        factor, exponent = up(factor * factor), exponent >> 1
+    return result
+
+
+def up(x: Fraction) -> Fraction:
+    """Round a number >= 0 up to about 128 bits, or to units of 2**-4000."""
+    k = min(4000, max(0, 128 + x.denominator.bit_length() - x.numerator.bit_length()))
+    return F(math.ceil(x * (1 << k)), 1 << k)
+
+
+class Plain:
+    """A matrix of integers with the methods of FLINT's that are used here."""
+
+    def __init__(self, m: int, n: int, entries: list[int]) -> None:
+        self.m, self.n, self.rows = m, n, [entries[i * n : (i + 1) * n] for i in range(m)]
+
+    def nrows(self) -> int:
+        return self.m
+
+    def ncols(self) -> int:
+        return self.n
+
+    def entries(self) -> list[int]:
+        return list(itertools.chain.from_iterable(self.rows))
+
+    def transpose(self) -> Plain:
+        return Plain(self.n, self.m, list(itertools.chain.from_iterable(zip(*self.rows))))
+
+    def __getitem__(self, at: tuple[int, int]) -> int:
+        return self.rows[at[0]][at[1]]
+
+    def __setitem__(self, at: tuple[int, int], value: int) -> None:
+        self.rows[at[0]][at[1]] = value
+
+    def __mul__(self, other: Any) -> Plain:
+        if isinstance(other, int):
+            return Plain(self.m, self.n, [other * x for x in self.entries()])
+        columns = list(zip(*other.rows))
+        products = [sum(map(operator.mul, row, c)) for row in self.rows for c in columns]
+        return Plain(self.m, other.n, products)
+
+    def __add__(self, other: Plain) -> Plain:
+        return Plain(self.m, self.n, list(map(operator.add, self.entries(), other.entries())))
+
+
+Integers: Any = fmpz_mat or Plain
+
+
+class Matrix:
+    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; what it leads to is rounded to `bits`."""
+
+    def __init__(self, body: Any, e: int, err: int = 0, bits: int | None = None) -> None:
+        self.body, self.e, self.err, self.bits = body, e, err, bits
+        self.m, self.n = body.nrows(), body.ncols()
+        self.transposed: Matrix | None = None
+        self.row_sums: list[int] | None = None
 
     @classmethod
-    def of(cls, rows: Any) -> Matrix:
-        """From rows of floats or of fractions whose denominators are powers of two."""
-        ratios = [[x.as_integer_ratio() for x in row] for row in rows]
-        e = max((d.bit_length() - 1 for row in ratios for _, d in row), default=0)
-        whole = [[n << (e - d.bit_length() + 1) for n, d in row] for row in ratios]
-        if min(len(whole), len(whole[0])) > 64 and max(x.bit_length() for r in whole for x in r) > 512:
-            raise Undecided("the numbers span too many orders of magnitude for this checker")
-        return cls(whole, e)
+    def of(cls, m: int, n: int, numbers: Sequence[Any]) -> Matrix:
+        integers, e = whole(numbers)
+        return cls(Integers(m, n, integers), e)
 
     @property
     def T(self) -> Matrix:
-        return Matrix([list(entries) for entries in zip(*self.rows)], self.e)
+        if self.transposed is None:
+            self.transposed = Matrix(self.body.transpose(), self.e, self.err, self.bits)
+            self.transposed.transposed = self
+        return self.transposed
+
+    def keep(self, bits: int | None) -> Matrix:
+        """Round to `bits` bits, now and in what is computed from it; None: never."""
+        if bits is None:
+            return self
+        entries = self.body.entries()
+        drop = int(max(map(abs, entries), default=0)).bit_length() - bits
+        if drop <= 0:
+            return Matrix(self.body, self.e, self.err, bits)
+        half = 1 << (drop - 1)
+        body = Integers(self.m, self.n, [(x + half) >> drop for x in entries])
+        return Matrix(body, self.e - drop, (self.err >> drop) + 2, bits)
+
+    def made(self, body: Any, e: int, err: int, other: Matrix | None = None) -> Matrix:
+        both = [M.bits for M in (self, other) if M is not None and M.bits is not None]
+        return Matrix(body, e, err).keep(min(both, default=None))
+
+    def sums(self) -> list[int]:
+        """Row sums of the absolute values of body."""
+        if self.row_sums is None:
+            flat, n = self.body.entries(), self.n
+            self.row_sums = [int(sum(map(abs, flat[i * n : (i + 1) * n]))) for i in range(self.m)]
+        return self.row_sums
 
     def __mul__(self, other: Matrix) -> Matrix:
-        if fmpz_mat is None:
-            columns = other.T.rows
-            rows = [[sum(map(int.__mul__, row, c)) for c in columns] for row in self.rows]
-        else:
-            product = fmpz_mat(self.rows) * fmpz_mat(other.rows)
-            rows = [[int(x) for x in row] for row in product.tolist()]
-        return Matrix(rows, self.e + other.e)
+        err = self.n * self.err * other.err
+        err += self.err * max(other.T.sums()) if self.err else 0
+        err += other.err * max(self.sums()) if other.err else 0
+        return self.made(self.body * other.body, self.e + other.e, err, other)
 
     def __add__(self, other: Matrix) -> Matrix:
         e = max(self.e, other.e)
-        p, q = e - self.e, e - other.e
-        rows = [[(x << p) + (y << q) for x, y in zip(r, s)] for r, s in zip(self.rows, other.rows)]
-        return Matrix(rows, e)
+        p, q = 1 << (e - self.e), 1 << (e - other.e)
+        return self.made(self.body * p + other.body * q, e, self.err * p + other.err * q, other)
 
-    def __sub__(self, other: Matrix) -> Matrix:
-        return self + Matrix([[-x for x in row] for row in other.rows], other.e)
+    def by(self, factor: Fraction) -> Matrix:
+        """Times a dyadic number."""
+        (c,), e = whole([factor])
+        return self.made(self.body * c, self.e + e, self.err * abs(c))
 
-    def __abs__(self) -> Matrix:
-        return Matrix([[abs(x) for x in row] for row in self.rows], self.e)
+    def scaled(self, factors: Vector) -> Matrix:
+        """diag(factors) * self."""
+        scale, e = whole(factors)
+        flat, n = self.body.entries(), self.n
+        entries = [c * x for i, c in enumerate(scale) for x in flat[i * n : (i + 1) * n]]
+        err = self.err * max(map(abs, scale))
+        return self.made(Integers(self.m, n, entries), self.e + e, err)
 
-    def scaled_rows(self, factors: list[Fraction]) -> Matrix:
-        """diag(factors) * self; denominators are powers of two."""
-        scale = Matrix.of([[f] for f in factors])
-        return Matrix([[c * x for x in row] for (c,), row in zip(scale.rows, self.rows)], self.e + scale.e)
+    def plus(self, values: Vector) -> Matrix:
+        """self + diag(values)."""
+        diagonal, f = whole(values)
+        e = max(self.e, f)
+        body = self.body * (1 << (e - self.e))
+        for i, d in enumerate(diagonal):
+            body[i, i] = body[i, i] + (d << (e - f))
+        return self.made(body, e, self.err << (e - self.e))
 
-    def times(self, v: list[Fraction]) -> list[Fraction]:
-        """The product with a vector."""
-        product = self * Matrix.of([[x] for x in v])
-        return [F(row[0], 1 << product.e) for row in product.rows]
+    def rows(self) -> Rows:
+        """For a matrix that is known exactly."""
+        flat, n = list(map(int, self.body.entries())), self.n
+        return Rows([(range(n), flat[i * n : (i + 1) * n]) for i in range(self.m)], self.e, n)
+
+    def symmetric(self) -> bool:
+        return bool(self.body.entries() == self.body.transpose().entries())
 
 
-def diagonal(values: list[Fraction]) -> Matrix:
-    return Matrix.of([[v if i == j else 0.0 for j in range(len(values))] for i, v in enumerate(values)])
+Blocks = list[list[Any]]  # a matrix cut into blocks; None is a block of zeros
 
 
-def positive_definite(S: Matrix, R: Matrix, slack: list[Fraction] | None = None) -> bool:
-    """Whether R S R' is strictly diagonally dominant with positive diagonal, `slack` to spare in each row.
+def dominance(S: Blocks, R: Blocks, slack: Vector | None = None) -> Fraction:
+    """The least T_ii - sum over j != i of |T_ij| - slack_i, where T = R S R'; S is symmetric.
 
-    Then R S R' is positive definite, hence R is nonsingular and the symmetric matrix S is positive definite;
-    with slack_i >= sum_j |(R F R')_ij|, so is S + F.
+    If it is positive, then R S R' is positive definite, hence R is nonsingular and S is positive definite;
+    with slack_i >= sum_j |(R E R')_ij|, so is S + E.
     """
-    product = R * S * R.T
-    margins = [row[i] + abs(row[i]) - sum(map(abs, row)) for i, row in enumerate(product.rows)]
-    return all(m > (slack[i] * (1 << product.e) if slack else 0) for i, m in enumerate(margins))
+
+    @functools.cache
+    def left(j: int, k: int) -> Any:
+        terms = [a * S[m][k] for m, a in enumerate(R[j]) if a]
+        need(len(terms) > 0, "witness.R: is singular")
+        return functools.reduce(operator.add, terms)
+
+    parts: dict[tuple[int, int], Matrix] = {}
+    for i, j in itertools.combinations_with_replacement(range(len(S)), 2):  # block (j, i) of T, i <= j
+        terms = [left(j, k) * b.T for k, b in enumerate(R[i]) if b]
+        need(len(terms) > 0, "witness.R: is singular")
+        parts[j, i] = functools.reduce(operator.add, terms)
+    e, least = max(M.e for M in parts.values()), []
+    for b in range(len(S)):
+        own = parts[b, b]
+        margins = [x + abs(x) for x in (int(own.body[k, k]) << (e - own.e) for k in range(own.n))]
+        for (j, i), M in parts.items():
+            if b in (i, j):
+                sums, shift = (M if b == j else M.T), e - M.e
+                margins = [x - ((s + sums.n * M.err) << shift) for x, s in zip(margins, sums.sums())]
+        least += [F(x, 1 << e) for x in margins]
+    return min(map(operator.sub, least, slack) if slack else least)
+
+
+class Rows:
+    """A matrix known exactly, by rows: its columns (a range if it is full) and integers, times 2**-e."""
+
+    def __init__(self, rows: Sequence[tuple[Sequence[int], list[int]]], e: int, width: int) -> None:
+        self.rows, self.e, self.width = rows, e, width
+
+    @functools.cached_property
+    def size(self) -> Rows:
+        """|self|"""
+        return Rows([(columns, list(map(abs, row))) for columns, row in self.rows], self.e, self.width)
+
+    @functools.cached_property
+    def full(self) -> Matrix:
+        if max(len(self.rows), self.width) > MAX_UNITS:
+            raise Undecided(f"this theorem needs a full matrix; this checker stops at {MAX_UNITS} units")
+        flat: list[int] = []
+        for columns, row in self.rows:
+            line = row if len(row) == self.width else [0] * self.width
+            if line is not row:
+                for j, x in zip(columns, row):
+                    line[j] = x
+            flat += line
+        return Matrix(Integers(len(self.rows), self.width, flat), self.e)
+
+    def times(self, v: Vector) -> Vector:
+        integers, e = whole(v)
+        e += self.e
+        at = (
+            integers[c.start : c.stop] if isinstance(c, range) else [integers[j] for j in c]
+            for c, _ in self.rows
+        )
+        sums = (sum(map(operator.mul, row, part)) for (_, row), part in zip(self.rows, at))
+        return [F(x, 1 << e) for x in sums]
+
+    def at(self, i: int, j: int) -> Fraction:
+        columns, row = self.rows[i]
+        k = bisect.bisect_left(columns, j)
+        return F(row[k], 1 << self.e) if k < len(columns) and columns[k] == j else F(0)
+
+    def part(self, units: Sequence[int]) -> Rows:
+        """The rows and columns of some units."""
+        place = {unit: k for k, unit in enumerate(units)}
+        chosen = []
+        for i in units:
+            kept = [(place[j], x) for j, x in zip(*self.rows[i]) if j in place]
+            chosen.append(([j for j, _ in kept], [x for _, x in kept]))
+        return Rows(chosen, self.e, len(units))
+
+
+# -- activations ----------------------------------------------------------------------------------------
 
 
 def by_arb(function: Any) -> Any:
@@ -150,29 +345,64 @@ class Phi(NamedTuple):
     """An activation: slopes on the line, bounds of its values (or None), both on an interval (low, high)."""
 
     slopes: tuple[Fraction, Fraction]
-    bounds: tuple[int, int] | None
-    values_on: Any
-    slopes_on: Any
+    bounds: tuple[int, int] | None = None
+    values_on: Any = None
+    slopes_on: Any = None
+    odd: bool = False  # odd and nondecreasing
 
 
 ERF = F(1128379167095512574, 10**18)  # 2/sqrt(pi) = 1.12837916709551257389...
 ACTIVATIONS = {
-    "tanh(x)": Phi(UNIT, (-1, 1), rising(lambda x: x.tanh()), even(lambda x: x.sech() ** 2, F(1))),
+    "tanh(x)": Phi(UNIT, (-1, 1), rising(lambda x: x.tanh()), even(lambda x: x.sech() ** 2, F(1)), True),
     "1/(1 + exp(-x))": Phi((F(0), F(1, 4)), (0, 1),
         rising(lambda x: ((x / 2).tanh() + 1) / 2), even(lambda x: (x / 2).sech() ** 2 / 4, F(1, 4))),
-    "erf(x)": Phi((F(0), ERF), (-1, 1),
-        rising(lambda x: x.erf()), even(lambda x: 2 * (-x * x).exp() / arb.pi().sqrt(), ERF)),
-    "x/(1 + Abs(x))": Phi(UNIT, (-1, 1),
-        rising(lambda x: x / (1 + abs(x))), even(lambda x: 1 / (1 + abs(x)) ** 2, F(1))),
+    "erf(x)": Phi((F(0), ERF), (-1, 1), rising(lambda x: x.erf()),
+        even(lambda x: 2 * (-x * x).exp() / arb.pi().sqrt(), ERF), True),
+    "x/(1 + Abs(x))": Phi(UNIT, (-1, 1), rising(lambda x: x / (1 + abs(x))),
+        even(lambda x: 1 / (1 + abs(x)) ** 2, F(1)), True),
     "sin(x)": Phi((F(-1), F(1)), (-1, 1), by_arb(lambda x: x.sin()), by_arb(lambda x: x.cos())),
-    "x": Phi((F(1), F(1)), None, lambda low, high: (low, high), lambda low, high: (ONE, ONE)),
+    "x": Phi((F(1), F(1)), None, lambda low, high: (low, high), lambda low, high: (ONE, ONE), True),
     # Slope 0 or 1 by pieces; at a kink the hull of both.
     "Max(0, x)": Phi(UNIT, None, lambda low, high: (max(0, low), max(0, high)),
         lambda low, high: (ONE * (low > 0), ONE * (high >= 0))),
     "Max(-1, Min(1, x))": Phi(UNIT, (-1, 1),
         lambda low, high: (max(-ONE, min(ONE, low)), max(-ONE, min(ONE, high))),
-        lambda low, high: (ONE * (low > -ONE and high < ONE), ONE * (high >= -ONE and low <= ONE))),
+        lambda low, high: (ONE * (low > -ONE and high < ONE), ONE * (high >= -ONE and low <= ONE)), True),
 }  # fmt: skip
+
+
+def around(centres: Vector, radii: Vector) -> list[tuple[int, int]]:
+    """Intervals rounded outwards to units of 1/ONE."""
+    return [(math.floor((c - r) * ONE), math.ceil((c + r) * ONE)) for c, r in zip(centres, radii)]
+
+
+def within(low: Fraction, found: tuple[int, int], high: Fraction) -> bool:
+    return low * ONE <= found[0] and found[1] <= high * ONE
+
+
+def secant_within(phi: Phi, low: Fraction, high: Fraction, z: tuple[int, int], star: tuple[int, int]) -> bool:
+    """Whether (phi(y) - phi(s)) / (y - s) lies in [low, high] for all y in z, s in star, y != s."""
+    pieces, tries = [z], 0
+    base = phi.values_on(*star)
+    while pieces and tries < 6000:
+        (p, q), tries = pieces.pop(), tries + 1
+        least, most = phi.slopes_on(min(p, star[0]), max(q, star[1]))
+        if q < star[0] or star[1] < p:
+            value = phi.values_on(p, q)
+            if p > star[1]:
+                rise, run = (value[0] - base[1], value[1] - base[0]), (p - star[1], q - star[0])
+            else:
+                rise, run = (base[0] - value[1], base[1] - value[0]), (star[0] - q, star[1] - p)
+            least = max(least, rise[0] * ONE // run[rise[0] >= 0])
+            most = min(most, -(-rise[1] * ONE // run[rise[1] < 0]))
+        if not within(low, (least, most), high):
+            if q - p < 2:
+                return False
+            pieces += [(p, (p + q) // 2), ((p + q) // 2, q)]
+    return not pieces
+
+
+# -- reading --------------------------------------------------------------------------------------------
 
 
 def fields(value: Any, place: str, *names: str) -> list[Any]:
@@ -192,6 +422,11 @@ def number(value: Any, place: str) -> Fraction:
         raise Invalid(f"{place}: must be a hexadecimal double") from None
 
 
+def integer(value: Any, least: int, place: str) -> int:
+    need(type(value) is int and value >= least, f"{place}: must be an integer, at least {least}")
+    return int(value)
+
+
 def unpack(text: Any, code: str, place: str) -> tuple[Any, ...]:
     try:
         data = base64.b64decode(text, validate=True)
@@ -201,48 +436,91 @@ def unpack(text: Any, code: str, place: str) -> tuple[Any, ...]:
         raise Invalid(f"{place}: must be base64 of little-endian numbers") from None
 
 
-def array(value: Any, place: str, *shape: int | None) -> list[list[float]]:
-    """A finite array as a list of rows (a vector is one row); None: any length."""
+class Array(NamedTuple):
+    """The entries in row-major order; of a sparse matrix the nonzero ones, with their rows and columns."""
+
+    shape: list[int]
+    flat: tuple[float, ...]
+    at: tuple[tuple[int, ...], tuple[int, ...]] | None
+
+    def dense(self) -> Sequence[float]:
+        if self.at is None:
+            return self.flat
+        if math.prod(self.shape) > 4 * MAX_UNITS**2:
+            raise Undecided("an array is too large for this checker")
+        flat = [0.0] * math.prod(self.shape)
+        for i, j, x in zip(*self.at, self.flat):
+            flat[i * self.shape[1] + j] = x
+        return flat
+
+    def nonzero(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]:
+        if self.at is not None:
+            return *self.at, self.flat
+        chosen = [k for k, x in enumerate(self.flat) if x]
+        width = self.shape[1]
+        return (
+            tuple(k // width for k in chosen), tuple(k % width for k in chosen),
+            tuple(x for x in self.flat if x),
+        )  # fmt: skip
+
+    def rows(self) -> Rows:
+        m, n = self.shape
+        integers, e = whole(self.flat)
+        if self.at is None:
+            return Rows([(range(n), integers[i * n : (i + 1) * n]) for i in range(m)], e, n)
+        found: list[tuple[Any, list[int]]] = [([], []) for _ in range(m)]
+        for i, j, x in zip(*self.at, integers):
+            found[i][0].append(j)
+            found[i][1].append(x)
+        return Rows(found, e, n)
+
+
+def array(value: Any, place: str, *shape: int | None) -> Array:
+    """A finite array; None: any length."""
     sparse = isinstance(value, dict) and "rows" in value
     names = ("shape", "type", "data") + (("rows", "columns") if sparse else ())
     size, kind, data, *index = fields(value, place, *names)
     need(isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**6 for n in size), "bad shape")
     fits = len(size) == len(shape) and all(m is None or n == m for n, m in zip(size, shape))
     need(fits and kind in ("f8", "f4"), f"{place}: wrong shape {size} or type")
-    if math.prod(size) > 4 * MAX_UNITS**2:
+    if not sparse and math.prod(size) > 4 * MAX_UNITS**2:
         raise Undecided(f"{place}: too large for this checker")
-    flat, width = unpack(data, {"f8": "d", "f4": "f"}[kind], place), size[-1]
+    flat = unpack(data, {"f8": "d", "f4": "f"}[kind], place)
     need(all(map(math.isfinite, flat)), f"{place}: every number must be finite")
-    if sparse:
-        rows, columns = (unpack(x, "i", place) for x in index)
-        need(len(size) == 2 and kind == "f8" and 0.0 not in flat, f"{place}: lists a zero, or is not f8")
-        need(len(rows) == len(columns) == len(flat), f"{place}: lengths differ")
-        need(all(0 <= i < size[0] and 0 <= j < width for i, j in zip(rows, columns)), f"{place}: outside")
-        at = [i * width + j for i, j in zip(rows, columns)]
-        need(all(x < y for x, y in itertools.pairwise(at)), f"{place}: entries out of order")
-        entries = dict(zip(at, flat))
-        flat = tuple(entries.get(k, 0.0) for k in range(math.prod(size)))
-    need(len(flat) == math.prod(size), f"{place}: must have {math.prod(size)} entries")
-    return [list(flat[i * width : (i + 1) * width]) for i in range(size[0] if len(size) == 2 else 1)]
+    if not sparse:
+        need(len(flat) == math.prod(size), f"{place}: must have {math.prod(size)} entries")
+        return Array(size, flat, None)
+    rows, columns = (unpack(x, "i", place) for x in index)
+    need(len(size) == 2 and kind == "f8" and 0.0 not in flat, f"{place}: lists a zero, or is not f8")
+    need(len(rows) == len(columns) == len(flat), f"{place}: lengths differ")
+    need(all(0 <= i < size[0] and 0 <= j < size[1] for i, j in zip(rows, columns)), f"{place}: outside")
+    need(all(map(operator.lt, zip(rows, columns), zip(rows[1:], columns[1:]))), f"{place}: out of order")
+    return Array(size, flat, (rows, columns))
 
 
-def vector(value: Any, place: str, length: int) -> list[Fraction]:
-    return [F(x) for x in array(value, place, length)[0]]
+def vector(value: Any, place: str, length: int) -> Vector:
+    return [F(x) for x in array(value, place, length).flat]
+
+
+def matrix(value: Any, place: str, m: int, n: int) -> Matrix:
+    return Matrix.of(m, n, array(value, place, m, n).dense())
 
 
 class Network:
     """The network section, its hash recomputed, an affine feedback folded in."""
 
-    def __init__(self, section: Any) -> None:
+    def __init__(self, section: Any, assumes: Any, folder: Path | None) -> None:
+        if isinstance(section, dict) and "file" in section:
+            section = from_file(fields(section, "network", "file", "hash"), folder)
         names = ("W", "W_in", "W_fb", "b", "leak_rate", "W_out", "W_sq", "b_out")
         head = ("hash", "activation", "n_units", "n_inputs", "n_outputs")
         hash_, activation, n, n_in, n_out, *parts = fields(section, "network", *head, *names)
         need(all(type(k) is int and k >= 0 for k in (n, n_in, n_out)) and n > 0, "network: bad sizes")
         need(type(activation) is str, "network.activation: must be text")
-        if n > MAX_UNITS:
-            raise Undecided(f"{n} units; this checker goes up to {MAX_UNITS}")
+        if n > MAX_SPARSE:
+            raise Undecided(f"{n} units; this checker goes up to {MAX_SPARSE}")
         shapes = ((n, n), (n, n_in), (n, n_out), (n,), (n,), (n_out, n), (n_out, n), (n_out,))
-        read: dict[str, list[list[float]]] = {}
+        read: dict[str, Array] = {}
         for name, part, shape in zip(names, parts, shapes):
             if part is not None or name not in ("W_fb", "W_out", "W_sq", "b_out"):
                 read[name] = array(part, f"network.{name}", *shape)
@@ -250,195 +528,725 @@ class Network:
         need(n_out > 0 or not read.keys() & {"W_fb", "W_sq"}, "network: no outputs to feed back")
         sizes = {"activation": activation, "n_inputs": n_in, "n_outputs": n_out, "n_units": n}
         digest = hashlib.sha256(b"esntools-network-1\n" + json.dumps(sizes, sort_keys=True).encode() + b"\n")
-        nonzero = [(i, j, x) for i, row in enumerate(read["W"]) for j, x in enumerate(row) if x != 0.0]
-        for k in (0, 1):
-            digest.update(struct.pack(f"<{len(nonzero)}q", *(entry[k] for entry in nonzero)))
-        for rows in ([[x for _, _, x in nonzero]], *(read.get(name, []) for name in names[1:])):
-            flat = [x for row in rows for x in row]
+        i, j, entries = read["W"].nonzero()
+        for index in (i, j):
+            digest.update(struct.pack(f"<{len(index)}q", *index))
+        for flat in (entries, *(read[name].dense() if name in read else () for name in names[1:])):
             digest.update(f"{len(flat)}\n".encode() + struct.pack(f"<{len(flat)}d", *flat))
         need(digest.hexdigest() == hash_, "network.hash: not the hash of these weights")
-        if activation not in ACTIVATIONS:
+        if assumes is not None:
+            bounds = [number(x, "assumes") for x in fields(assumes, "assumes", "low", "high")]
+            need(activation not in ACTIVATIONS, "assumes: this activation is known, nothing may be assumed")
+            need(bounds[0] <= bounds[1], "assumes: low must not exceed high")
+        elif activation not in ACTIVATIONS:
             raise Undecided(f"activation {activation!a} is unknown to this checker")
-        self.n, self.n_in, self.phi = n, n_in, ACTIVATIONS[activation]
-        self.b, self.a = ([F(x) for x in read[name][0]] for name in ("b", "leak_rate"))
+        self.n, self.n_in, self.activation = n, n_in, activation
+        self.phi = ACTIVATIONS[activation] if assumes is None else Phi((bounds[0], bounds[1]))
+        self.c, self.a = ([F(x) for x in read[name].flat] for name in ("b", "leak_rate"))
         need(all(0 < x <= 1 for x in self.a), "network.leak_rate: must lie in (0, 1]")
-        self.W, self.W_in = Matrix.of(read["W"]), read["W_in"]
+        self.V, self.W_in = read["W"].rows(), read["W_in"].rows()
         self.bend: Matrix | None = None  # W_fb W_sq
         if "W_fb" in read:
-            feedback = Matrix.of(read["W_fb"])
-            self.W = self.W + feedback * Matrix.of(read["W_out"])
-            self.b = [x + y for x, y in zip(self.b, feedback.times([F(x) for x in read["b_out"][0]]))]
-            self.bend = feedback * Matrix.of(read["W_sq"]) if "W_sq" in read else None
+            full = {
+                k: Matrix.of(x.shape[0], x.shape[1], x.dense())
+                for k, x in read.items()
+                if k in ("W_fb", "W_out", "W_sq")
+            }
+            self.V = (self.V.full + full["W_fb"] * full["W_out"]).rows()
+            offset = full["W_fb"].rows().times([F(x) for x in read["b_out"].flat])
+            self.c = [x + y for x, y in zip(self.c, offset)]
+            self.bend = full["W_fb"] * full["W_sq"] if "W_sq" in read else None
 
-    def constant_drive(self, u: list[Fraction]) -> list[Fraction]:
-        """b + W_in u + W_fb b_out."""
-        return [b + sum((F(w) * x for w, x in zip(row, u)), F(0)) for b, row in zip(self.b, self.W_in)]
+    def driven(self, u: Vector) -> Vector:
+        """W_in u + c."""
+        return [x + y for x, y in zip(self.c, self.W_in.times(u))]
+
+    def drives(self, vectors: list[Vector], bare: bool = False) -> tuple[Vector, Vector]:
+        """Middle and radius of the drives under the hull of these inputs (bare: they are the drives)."""
+        ends = [(min(c), max(c)) for c in zip(*vectors)]
+        middle, radius = [(p + q) / 2 for p, q in ends], [(q - p) / 2 for p, q in ends]
+        return (middle, radius) if bare else (self.driven(middle), self.W_in.size.times(radius))
+
+    def box(self, middle: Vector, radius: Vector, steps: int) -> list[tuple[int, int]]:
+        """The arguments of phi met after `steps` steps from the box of values, under these drives."""
+        if self.phi.bounds is None:
+            raise Invalid("slopes: a box needs a bounded activation")
+        low, high = ([bound * ONE] * self.n for bound in self.phi.bounds)
+        keep = [1 - a for a in self.a]
+        for step in range(steps + 1):
+            centre = self.V.times([F(p + q, 2 * ONE) for p, q in zip(low, high)])
+            spread = self.V.size.times([F(q - p, 2 * ONE) for p, q in zip(low, high)])
+            z = around(list(map(operator.add, centre, middle)), list(map(operator.add, spread, radius)))
+            if step < steps:
+                values = list(itertools.starmap(self.phi.values_on, z))
+                low = [max(p, math.floor(k * p + a * v[0])) for k, a, p, v in zip(keep, self.a, low, values)]
+                high = [min(q, math.ceil(k * q + a * v[1])) for k, a, q, v in zip(keep, self.a, high, values)]
+        return z
 
 
-def input_class(claim: Any, net: Network) -> tuple[str, list[list[Fraction]]]:
+def from_file(parts: list[Any], folder: Path | None) -> Any:
+    """The network section in a file beside the certificate."""
+    name, hash_ = parts
+    need(isinstance(name, str) and 0 < len(name) < 256 and name not in (".", ".."), "network.file: bad name")
+    need(
+        not any(c in "/\\:" or ord(c) < 32 or ord(c) == 127 for c in name),
+        "network.file: must be a bare name",
+    )
+    if folder is None or not (path := folder / name).is_file():
+        raise Undecided(f"the network file {name!a} is not there")
+    try:
+        section = read(path)
+    except (OSError, ValueError):
+        raise Invalid(f"network.file: {name!a} cannot be read as JSON") from None
+    need(isinstance(section, dict) and section.get("hash") == hash_, "network.file: holds another network")
+    return section
+
+
+def input_class(claim: Any, width: int, kinds: Iterable[str]) -> tuple[str, list[Vector]]:
     """The kind, and the vectors that define it: for a box its two corners."""
     kind = str(claim.get("kind")) if isinstance(claim, dict) else ""
-    arrays = {"any": (), "zero": (), "constant": ("value",), "box": ("low", "high"), "alphabet": ("symbols",)}
-    need(kind in arrays and claim["kind"] == kind, "claim.inputs.kind: unknown")
-    parts = fields(claim, "claim.inputs", "kind", *arrays[kind])[1:]
-    if kind == "alphabet":
-        rows = array(parts[0], "claim.inputs.symbols", None, net.n_in)
-        need(len(rows) > 0, "claim.inputs.symbols: at least one")
-        return kind, [[F(x) for x in row] for row in rows]
-    vectors = [vector(p, "claim.inputs", net.n_in) for p in parts]
+    arrays = {"constant": ("value",), "box": ("low", "high"), "alphabet": ("symbols",), "signal": ("values",)}
+    need(kind in kinds and claim["kind"] == kind, "inputs.kind: unknown, or not allowed here")
+    parts = fields(claim, "inputs", "kind", *arrays.get(kind, ()))[1:]
+    if kind in ("alphabet", "signal"):
+        rows = array(parts[0], "inputs", None, width)
+        need(rows.shape[0] > 0, "inputs: at least one row")
+        flat = [F(x) for x in rows.dense()]
+        return kind, [flat[i * width : (i + 1) * width] for i in range(rows.shape[0])]
+    vectors = [vector(p, "inputs", width) for p in parts]
     if kind == "box":
-        need(all(x <= y for x, y in zip(*vectors)), "claim.inputs: low must not exceed high")
-    return kind, [[F(0)] * net.n_in] if kind == "zero" else vectors
+        need(all(x <= y for x, y in zip(*vectors)), "inputs: low must not exceed high")
+    return kind, vectors or [[F(0)] * width]
 
 
-def box_slopes(net: Network, inputs: list[list[Fraction]], steps: int) -> list[tuple[Fraction, Fraction]]:
-    """Enclose the slopes met after `steps` steps from the box of all values of phi, under these inputs."""
-    if net.phi.bounds is None:
-        raise Invalid("slopes: a box needs a bounded activation")
-    ends = [(min(c), max(c)) for c in zip(*inputs)]
-    middle = net.constant_drive([(p + q) / 2 for p, q in ends])
-    spread = [sum((abs(F(w)) * (q - p) / 2 for w, (p, q) in zip(row, ends)), F(0)) for row in net.W_in]
-    size, low, high = abs(net.W), *([bound * ONE] * net.n for bound in net.phi.bounds)
-    for step in range(steps + 1):
-        centre = net.W.times([F(p + q, 2 * ONE) for p, q in zip(low, high)])
-        radius = size.times([F(q - p, 2 * ONE) for p, q in zip(low, high)])
-        parts = zip(centre, middle, radius, spread)
-        z = [(math.floor((c + d - r - t) * ONE), math.ceil((c + d + r + t) * ONE)) for c, d, r, t in parts]
-        if step < steps:
-            values = [net.phi.values_on(p, q) for p, q in z]
-            low = [max(p, math.floor((1 - a) * p + a * v[0])) for a, p, v in zip(net.a, low, values)]
-            high = [min(q, math.ceil((1 - a) * q + a * v[1])) for a, q, v in zip(net.a, high, values)]
-    return [(F(p, ONE), F(q, ONE)) for p, q in itertools.starmap(net.phi.slopes_on, z)]
+CLASSES = ("zero", "constant", "box", "alphabet")
+
+
+# -- contraction: FORMAT.md, section 4 --------------------------------------------------------------------
+
+
+class Norm(NamedTuple):
+    """N(d) <= size(e) if |d| <= e; |d_j| <= reach()_j N(d); |V d|_i <= tilt()_i N(d)."""
+
+    size: Callable[[Vector], Fraction]
+    reach: Callable[[], Vector]
+    tilt: Callable[[], Vector]
+
+
+class Set(NamedTuple):
+    """All maps d -> (I - A) d + A D U d with low <= D <= high and |U - V| <= E (None: 0)."""
+
+    V: Rows
+    a: Vector
+    low: Vector
+    high: Vector
+    E: Rows | None = None
+
+    @property
+    def gain(self) -> Vector:
+        return [max(abs(p), abs(q)) for p, q in zip(self.low, self.high)]
+
+
+def precisions(n: int) -> tuple[int | None, ...]:
+    """Rounded to 60 bits first, as small integers are faster; exactly if that does not decide."""
+    return (BITS, None) if n <= MAX_UNITS // 2 else (BITS,)
+
+
+def symmetric(value: Any, place: str, n: int) -> Matrix:
+    M = matrix(value, place, n, n)
+    need(M.symmetric(), f"{place}: must be symmetric")
+    return M
+
+
+def quadratic(V: Rows, P: Matrix, R: Matrix) -> Norm:
+    """The norm sqrt(d'Pd), P found positive definite by R."""
+    for bits in precisions(P.n):
+        # Any R will do, so the rounded one is taken for exact.
+        short = R.keep(bits)
+        short.err = 0
+        mu = dominance([[P.keep(bits)]], [[short]])
+        if mu > 0:
+            break
+    need(mu > 0, "witness.P: not positive definite")
+
+    def root_over_mu(M: Matrix) -> Vector:
+        """Roots of the column sums of M * M, over mu."""
+        unit = mu * (1 << 2 * M.e)
+        return [up_root(sum((abs(x) + M.err) ** 2 for x in row) / unit) for _, row in M.T.rows().rows]
+
+    def size(e: Vector) -> Fraction:
+        return up_root(sum(map(operator.mul, e, P.rows().size.times(e)), F(0)))
+
+    return Norm(size, lambda: root_over_mu(short), lambda: root_over_mu(short * V.full.T))
+
+
+def perron(of: Set, r: Fraction, witness: Any) -> Norm:
+    v = vector(fields(witness, "witness", "weights")[0], "witness.weights", len(of.a))
+    need(all(x > 0 for x in v), "witness.weights: must be positive")
+    totals, extra = of.V.size.times(v), of.E.times(v) if of.E else [F(0)] * len(v)
+    for i, (a, p, q, g, total) in enumerate(
+        zip(of.a, of.low, of.high, of.gain, map(operator.add, totals, extra))
+    ):
+        w, s = of.V.at(i, i), of.E.at(i, i) if of.E else F(0)
+        own = max(abs(1 - a + a * d * u) for d in (p, q) for u in (w - s, w + s))
+        bound = own * v[i] + a * g * (total - (abs(w) + s) * v[i])
+        need(bound <= r * v[i], f"row {i}: no contraction at this rate in the weighted norm")
+    tilt = list(map(operator.add, totals, extra))
+    return Norm(lambda e: max(map(operator.truediv, e, v)), lambda: v, lambda: tilt)
+
+
+def weighted(of: Set, r: Fraction, witness: Any, plain: bool) -> Norm:
+    n, parts = len(of.a), fields(witness, "witness", *(() if plain else ("weights",)), "R")
+    y = [F(1)] * n if plain else vector(parts[0], "witness.weights", n)
+    need(all(x > 0 for x in y), "witness.weights: must be positive")
+    R = matrix(parts[-1], "witness.R", n, n)
+    own = [x * (r * r - 1 + a) for x, a in zip(y, of.a)]
+    pull = [-a * x * g * g for a, x, g in zip(of.a, y, of.gain)]
+    for bits in precisions(n):
+        V = of.V.full.keep(bits)
+        if dominance([[(V.T * V.scaled(pull)).plus(own)]], [[R.keep(bits)]]) > 0:
+            break
+    else:
+        raise Invalid("witness: the matrix is not positive definite at this rate")
+    reach = [up_root(1 / x) for x in y]
+
+    def tilt() -> Vector:
+        squares = [[(x * x, F(1) / y[j]) for j, x in zip(*row)] for row in of.V.rows]
+        return [up_root(sum((s * w for s, w in row), F(0)) / (1 << 2 * of.V.e)) for row in squares]
+
+    return Norm(lambda e: up_root(sum((x * d * d for x, d in zip(y, e)), F(0))), lambda: reach, tilt)
+
+
+def quarters(value: Any, n: int) -> Blocks:
+    """A 2n x 2n matrix as four blocks."""
+    flat = array(value, "witness.R", 2 * n, 2 * n).dense()
+    cut = []
+    for i, j in itertools.product((0, n), (0, n)):
+        part = [x for k in range(i, i + n) for x in flat[2 * n * k + j : 2 * n * k + j + n]]
+        cut.append(Matrix.of(n, n, part) if any(part) else None)
+    return [cut[:2], cut[2:]]
+
+
+def kept(blocks: Blocks, bits: int | None) -> Blocks:
+    return [[M and M.keep(bits) for M in row] for row in blocks]
+
+
+def lurie(of: Set, r: Fraction, witness: Any) -> Norm:
+    n = len(of.a)
+    X_part, P_part, R_part, R_P_part = fields(witness, "witness", "multipliers", "P", "R", "R_P")
+    X, P = vector(X_part, "witness.multipliers", n), symmetric(P_part, "witness.P", n)
+    need(all(x > 0 for x in X), "witness.multipliers: must be positive")
+    norm, R = quadratic(of.V, P, matrix(R_P_part, "witness.R_P", n, n)), quarters(R_part, n)
+    half = [a * (q - p) / 2 for a, p, q in zip(of.a, of.low, of.high)]
+    minus = [-x for x in half]
+    middle = [a * (p + q) / 2 for a, p, q in zip(of.a, of.low, of.high)]
+    for bits in precisions(2 * n):
+        V, p = of.V.full.keep(bits), P.keep(bits)
+        J = V.scaled(middle).plus([1 - a for a in of.a])
+        PJ = p * J
+        corner = p.by(r * r) + (J.T * PJ + V.T * V.scaled(X)).by(F(-1))
+        side = PJ.scaled(minus)
+        last = p.scaled(minus).T.scaled(half).plus(X)
+        if dominance([[corner, side.T], [side, last]], kept(R, bits)) > 0:
+            return norm
+    raise Invalid("witness: the Lur'e matrix is not positive definite at this rate")
+
+
+def vertices(of: Set, r: Fraction, witness: Any) -> Norm:
+    n, (P_part, R_P_part) = len(of.a), fields(witness, "witness", "P", "R_P")
+    need(n <= 12, "witness: too many units for a common quadratic norm")
+    P = symmetric(P_part, "witness.P", n)
+    norm = quadratic(of.V, P, matrix(R_P_part, "witness.R_P", n, n))
+    for D in itertools.product(*({p, q} for p, q in zip(of.low, of.high))):
+
+        def definite(bits: int | None, D: tuple[Fraction, ...] = D) -> bool:
+            J = of.V.full.keep(bits).scaled(list(map(operator.mul, of.a, D))).plus([1 - a for a in of.a])
+            S = P.by(r * r) + (J.T * (P.keep(bits) * J)).by(F(-1))
+            flat = list(map(int, S.body.entries()))
+            return eliminated([[x - (i == j) * n * S.err for j, x in enumerate(flat[i * n : (i + 1) * n])]
+                               for i in range(n)])  # fmt: skip
+
+        need(definite(BITS) or definite(None), "witness.P: some vertex does not contract at this rate")
+    return norm
+
+
+def eliminated(S: list[list[int]]) -> bool:
+    """Whether all leading principal minors of an integer matrix are positive (Bareiss)."""
+    last = 1
+    for k in range(len(S)):
+        pivot = S[k][k]
+        if pivot <= 0:
+            return False
+        for row in S[k + 1 :]:
+            row[k + 1 :] = [(pivot * x - row[k] * y) // last for x, y in zip(row[k + 1 :], S[k][k + 1 :])]
+        last = pivot
+    return True
+
+
+def cascade(of: Set, r: Fraction, witness: Any) -> Norm:
+    n, (parts, w_part) = len(of.a), fields(witness, "witness", "blocks", "weights")
+    need(isinstance(parts, list) and len(parts) > 0, "witness.blocks: must be a list")
+    w = vector(w_part, "witness.weights", len(parts))
+    need(all(x > 0 for x in w), "witness.weights: must be positive")
+    home, units, norms, rates, work = [-1] * n, [], [], [], 0
+    for b, part in enumerate(parts):
+        own, theorem, rate, inner = fields(part, "witness.blocks", "units", "theorem", "rate", "witness")
+        need(isinstance(own, list) and len(own) > 0, "blocks.units: must be a list")
+        need(all(type(i) is int and 0 <= i < n and home[i] < 0 for i in own), "blocks.units: not a partition")
+        need(all(i < j for i, j in itertools.pairwise(own)), "blocks.units: must increase")
+        need(theorem != "cascade", "blocks.theorem: no cascade in a cascade")
+        for i in own:
+            home[i] = b
+        rates.append(number(rate, "blocks.rate"))
+        need(0 <= rates[b] < 1, "blocks.rate: must lie in [0, 1)")
+        work += 2 ** len(own) if theorem == "common-quadratic" else 0
+        if work > 1 << 16:
+            raise Undecided("too many vertices for this checker")
+        a, low, high = ([x[i] for i in own] for x in (of.a, of.low, of.high))
+        norms.append(contraction(theorem, Set(of.V.part(own), a, low, high), rates[b], inner))
+        units.append(own)
+    need(min(home) >= 0, "blocks.units: not a partition")
+    inner_reach = [F(0)] * n
+    for own, norm in zip(units, norms):
+        for i, x in zip(own, norm.reach()):
+            inner_reach[i] = x
+    reaches, e = whole(inner_reach)
+    gain, e = of.gain, e + of.V.e
+    for b, own in enumerate(units):
+        pulls: dict[int, list[int]] = {}
+        for k, i in enumerate(own):
+            for j, x in zip(*of.V.rows[i]):
+                if x and home[j] != b:
+                    pulls.setdefault(home[j], [0] * len(own))[k] += abs(x) * reaches[j]
+        total = rates[b] * w[b]
+        for c, sums in pulls.items():
+            pull = [of.a[i] * gain[i] * F(x, 1 << e) for i, x in zip(own, sums)]
+            total += norms[b].size(pull) * w[c]
+        need(total <= r * w[b], f"witness.blocks: block {b} is pulled too much by the others")
+    reach = [w[home[i]] * x for i, x in enumerate(inner_reach)]
+
+    def size(e: Vector) -> Fraction:
+        return max(N.size([e[i] for i in own]) / x for own, N, x in zip(units, norms, w))
+
+    return Norm(size, lambda: reach, lambda: of.V.size.times(reach))
+
+
+def contraction(theorem: Any, of: Set, r: Fraction, witness: Any) -> Norm:
+    """Check that every map of the set contracts by r in the norm of the witness."""
+    need(all(p <= q for p, q in zip(of.low, of.high)), "slopes: low must not exceed high")
+    need(isinstance(theorem, str) and theorem in NORMS, "theorem: none of contraction")
+    if theorem == "perron-weights":
+        return perron(of, r, witness)
+    need(of.E is None, "feedback through squares: only perron-weights is valid")
+    if theorem in ("spectral-norm", "diagonal-schur"):
+        return weighted(of, r, witness, theorem == "spectral-norm")
+    return {"incremental-lurie": lurie, "common-quadratic": vertices, "cascade": cascade}[theorem](
+        of, r, witness
+    )
+
+
+NORMS = {
+    "spectral-norm": "the Euclidean norm", "perron-weights": "a weighted maximum norm",
+    "diagonal-schur": "a weighted Euclidean norm", "incremental-lurie": "the norm of P",
+    "common-quadratic": "the norm of P", "cascade": "a norm over blocks",
+}  # fmt: skip
+
+
+# -- proved: sections 3 to 5 ------------------------------------------------------------------------------
+
+
+def forgotten(washout: Any) -> tuple[Fraction, Fraction, int]:
+    spread, epsilon, steps = fields(washout, "claim.washout", "spread", "epsilon", "steps")
+    ends = number(spread, "washout.spread"), number(epsilon, "washout.epsilon")
+    need(all(x > 0 for x in ends), "washout: spread and epsilon must be positive")
+    return *ends, integer(steps, 0, "washout.steps")
+
+
+def bounded_slopes(
+    section: Any, net: Network, vectors: list[Vector], allowed: Sequence[str]
+) -> tuple[str, int, Vector, Vector]:
+    """The range, steps, low and high of slopes, checked to hold the slopes met."""
+    range_ = section.get("range") if isinstance(section, dict) else None
+    need(isinstance(range_, str) and range_ in allowed, "slopes.range: unknown, or not allowed here")
+    more = {"box": ("steps",), "secant": ("steps", "ball")}.get(str(range_), ())
+    low_part, high_part, *rest = fields(section, "slopes", "low", "high", *more, "range")[:-1]
+    low, high = vector(low_part, "slopes.low", net.n), vector(high_part, "slopes.high", net.n)
+    steps, phi = integer(rest[0], 0, "slopes.steps") if more else 0, net.phi
+    need(steps <= 1000, "slopes.steps: at most 1000")
+    if not more:
+        met = all(p <= phi.slopes[0] and phi.slopes[1] <= q for p, q in zip(low, high))
+        need(met, "slopes: others are met")
+        return str(range_), 0, low, high
+    need(phi.values_on is not None, "slopes: only global ones under an assumption")
+    middle, radius = net.drives(vectors)
+    z = net.box(middle, radius, steps)
+    if range_ == "box":
+        met = all(map(within, low, itertools.starmap(phi.slopes_on, z), high))
+    else:
+        ball = Ball(net, rest[1], [middle])
+        centre, reach = net.V.times(ball.x), net.V.size.times([ball.r] * net.n)
+        star = around(list(map(operator.add, centre, middle)), reach)
+        met = all(secant_within(phi, *parts) for parts in zip(low, high, z, star))
+    need(met, "slopes: others are met")
+    return str(range_), steps, low, high
 
 
 def check_proved(document: Any, net: Network, theorem: str) -> str:
-    inputs, states, rate_text = fields(document["claim"], "claim", "inputs", "states", "rate")
-    kind, vectors = input_class(inputs, net)
+    inputs, states, rate_text, washout = fields(
+        document["claim"], "claim", "inputs", "states", "rate", "washout"
+    )
+    kind, vectors = input_class(inputs, net.n_in, ("any", *CLASSES))
     rate = number(rate_text, "claim.rate")
     need(0 < rate < 1, "claim.rate: must lie in (0, 1)")
     need(net.bend is None, "feedback through squares is outside the theorems")
-    source, steps, *pair = fields(document["slopes"], "slopes", "range", "steps", "low", "high")
-    low, high = (vector(x, "slopes", net.n) for x in pair)
-    need(type(steps) is int and 0 <= steps <= 1000, "slopes.steps: must be 0 to 1000")
-    if source == "global":
-        need((steps, kind, states) == (0, "any", "all"), "claim: global slopes prove any input, all states")
-        met = [net.phi.slopes] * net.n
+    odd = theorem == "zero-input-multipliers"
+    ranges = ("odd",) if odd else ("global",) if kind == "any" else ("box", "secant")
+    range_, after, low, high = bounded_slopes(document["slopes"], net, vectors, ranges)
+    need(states == ("all" if range_ in ("global", "odd") else "box"), "claim.states: does not fit the slopes")
+    need(range_ not in ("odd", "secant") or kind in (("zero",) if odd else ("zero", "constant")),
+         "claim.inputs: this theorem needs one constant input")  # fmt: skip
+    if odd:
+        norm = multipliers(net, low, high, rate, document["witness"])
+        what = "convergence to 0 in the norm of P"
     else:
-        need((source, states) == ("box", "box") and kind != "any", "claim: a box needs bounded inputs")
-        met = box_slopes(net, vectors, steps)
-    need(all(p <= d[0] and d[1] <= q for p, q, d in zip(low, high, met)), "slopes: others are met")
-    gain = [max(abs(p), abs(q)) for p, q in zip(low, high)]
-    a, n, witness = net.a, net.n, document["witness"]
-    if theorem == "perron-weights":
-        (weights,) = (vector(x, "witness", n) for x in fields(witness, "witness", "weights"))
-        need(all(v > 0 for v in weights), "witness.weights: must be positive")
-        rows, unit = net.W.rows, 1 << net.W.e
-        for i, total in enumerate(abs(net.W).times(weights)):
-            w = F(rows[i][i], unit)
-            own = max(abs(1 - a[i] + a[i] * d * w) for d in (low[i], high[i]))
-            bound = own * weights[i] + a[i] * gain[i] * (total - abs(w) * weights[i])
-            need(bound <= rate * weights[i], f"row {i}: no contraction at this rate in the weighted norm")
-        return "contraction in a weighted maximum norm"
-    if theorem == "incremental-lurie":
-        X_part, *parts = fields(witness, "witness", "multipliers", "P", "R", "R_P")
-        X = vector(X_part, "witness.multipliers", n)
-        P, R, R_P = (Matrix.of(array(x, "witness", k, k)) for x, k in zip(parts, (n, 2 * n, n)))
-        need(P.rows == P.T.rows, "witness.P: must be symmetric")
-        need(all(x > 0 for x in X) and positive_definite(P, R_P), "witness.P: not positive definite")
-        centre = [x * (p + q) / 2 for x, p, q in zip(a, low, high)]
-        A0 = diagonal([1 - x for x in a]) + net.W.scaled_rows(centre)
-        B = diagonal([x * (q - p) / 2 for x, p, q in zip(a, low, high)])
-        PA, PB, zero = P * A0, P * B, diagonal([F(0)] * n)
-        corner = P.scaled_rows([rate * rate] * n) - A0.T * PA - net.W.T * net.W.scaled_rows(X)
-        parts = [corner, zero - A0.T * PB, zero - PB.T * A0, diagonal(X) - B.T * PB]
-        e = max(M.e for M in parts)
-        one, two, three, four = ([[x << (e - M.e) for x in row] for row in M.rows] for M in parts)
-        S = Matrix([p + q for p, q in zip(one + three, two + four)], e)
-        need(positive_definite(S, R), "witness: the Lur'e matrix is not positive definite at this rate")
-        return "contraction in the norm of P"
-    names = ("R",) if theorem == "spectral-norm" else ("weights", "R")
-    *weights_part, R_part = fields(witness, "witness", *names)
-    Y = vector(weights_part[0], "witness.weights", n) if weights_part else [F(1)] * n
-    need(all(y > 0 for y in Y), "witness.weights: must be positive")
-    R = Matrix.of(array(R_part, "witness.R", n, n))
-    S = diagonal([y * (rate * rate - 1 + x) for y, x in zip(Y, a)])
-    S = S - net.W.T * net.W.scaled_rows([x * y * g * g for x, y, g in zip(a, Y, gain)])
-    need(positive_definite(S, R), "witness: the matrix is not positive definite at this rate")
-    return "contraction in a weighted Euclidean norm" if weights_part else "contraction in the Euclidean norm"
+        norm = contraction(theorem, Set(net.V, net.a, low, high), rate, document["witness"])
+        what = ("convergence to a fixed point in " if range_ == "secant" else "contraction in ") + NORMS[
+            theorem
+        ]
+    what = f"{what} by {float(rate):.6g} per step"
+    if washout is None:
+        return what
+    spread, epsilon, steps = forgotten(washout)
+    if range_ in ("box", "secant"):
+        need(spread >= width(net), "washout.spread: must be at least the width of the box of values")
+    need(steps >= after, "washout.steps: before the contraction begins")
+    start = norm.size([spread] * net.n) * (2 if range_ in ("odd", "secant") else 1)
+    left = start * up_power(rate, steps - after) * max(norm.reach())
+    need(left <= epsilon, "washout: more may be left after these steps")
+    return f"{what}; after {steps} steps within {float(epsilon):.6g}"
+
+
+def width(net: Network) -> int:
+    if net.phi.bounds is None:
+        raise Invalid("the activation must be bounded")
+    return net.phi.bounds[1] - net.phi.bounds[0]
+
+
+def multipliers(net: Network, low: Vector, high: Vector, r: Fraction, witness: Any) -> Norm:
+    n, a = net.n, net.a
+    P_part, Q_part, R_part, R_P_part = fields(witness, "witness", "P", "Q", "R", "R_P")
+    need(net.phi.odd and not any(net.c), "zero-input multipliers need an odd monotone activation and no bias")
+    need(
+        not any(low) and len(set(high)) == 1 and high[0] > 0, "slopes: must be 0 and one bound for all units"
+    )
+    P, Q = symmetric(P_part, "witness.P", n), matrix(Q_part, "witness.Q", n, n)
+    norm, R = quadratic(net.V, P, matrix(R_P_part, "witness.R_P", n, n)), quarters(R_part, n)
+    for M in (Q, Q.T):
+        rows = M.rows().rows
+        need(
+            all(2 * row[i] >= sum(map(abs, row)) for i, (_, row) in enumerate(rows)),
+            "witness.Q: not dominant",
+        )
+    minus, keep = [-x for x in a], [1 - x for x in a]
+    double = (Q + Q.T).rows()
+    for bits in precisions(2 * n):
+        p = P.keep(bits)
+        corner = p.by(r * r) + p.scaled(keep).T.scaled([-x for x in keep])
+        side = p.scaled(minus).T.scaled(keep).T + (Q.keep(bits) * net.V.full.keep(bits)).by(F(-1))
+        # (Q + Q') / high is not dyadic: round it, to the accuracy of the rest.
+        last = p.scaled(minus).T.scaled(a) + quotient(double, high[0], bits or 200)
+        if dominance([[corner, side.T], [side, last]], kept(R, bits)) > 0:
+            return norm
+    raise Invalid("witness: the matrix is not positive definite at this rate")
+
+
+def quotient(M: Rows, by: Fraction, bits: int) -> Matrix:
+    """M / by, rounded down to units of 2**-(bits + M.e)."""
+    flat = [(x << bits) * by.denominator // by.numerator for _, row in M.rows for x in row]
+    return Matrix(Integers(len(M.rows), M.width, flat), M.e + bits, 1)
+
+
+# -- refuted: section 6 -----------------------------------------------------------------------------------
+
+
+def dyadic(row: list[int], factor: Fraction, e: int, add: int = 0) -> list[int]:
+    """row * 2**-e * factor in units of 1/ONE, rounded down, plus `add`."""
+    shift = e + factor.denominator.bit_length() - 1 - PREC
+    c = factor.numerator << max(0, -shift)
+    return [(c * x >> max(0, shift)) + add for x in row]
 
 
 class Ball:
-    """The box |x - centre - fine| <= r, checked to hold a fixed point.
+    """The box |X - centre - fine| <= r, checked to hold a fixed point of the map lifted to these drives.
 
-    Over it, diag(slopes) (effective weights) is within `error` of `middle`."""
+    Over it, the Jacobian matrix is within `error`, entrywise, of `middle`."""
 
-    def __init__(self, net: Network, part: Any, drive: list[Fraction]) -> None:
-        n, (*x_parts, r_part, C_part) = net.n, fields(part, "ball", "centre", "fine", "radius", "C")
-        x = [p + q for p, q in zip(*(vector(x_part, "ball.centre", n) for x_part in x_parts))]
-        self.x, self.r = x, (r := number(r_part, "ball.radius"))
+    def __init__(self, net: Network, part: Any, drives: list[Vector]) -> None:
+        n, p = net.n, len(drives)
+        *x_parts, r_part, C_part = fields(part, "ball", "centre", "fine", "radius", "C")
+        self.x = [s + t for s, t in zip(*(vector(x_part, "ball.centre", n * p) for x_part in x_parts))]
+        self.r = r = number(r_part, "ball.radius")
         need(0 < r <= 1, "ball.radius: must lie in (0, 1]")
-        C = Matrix.of(array(C_part, "ball.C", n, n))
-        W, curl, square = net.W, diagonal([F(0)] * n), [F(0)] * n
-        if net.bend is not None:  # squares in the feedback: the weights depend on the state
-            square = net.bend.times([c * c for c in x])
-            W = W + net.bend.T.scaled_rows([2 * c for c in x]).T
-            curl = abs(net.bend).scaled_rows([2 * r] * n)
-        z = [p + q + v for p, q, v in zip(net.W.times(x), square, drive)]
-        spread = (abs(W) + curl).times([r] * n)
-        edges = [(math.floor((c - s) * ONE), math.ceil((c + s) * ONE)) for c, s in zip(z, spread)]
-        slopes = [net.phi.slopes_on(p, q) for p, q in edges]
-        exact = W.scaled_rows([F(p + q, 2 * ONE) for p, q in slopes])
-        drop = max(0, exact.e - PREC)  # round to units of 1/ONE; the error gets 1/ONE more for it
-        self.middle = Matrix([[x >> drop for x in row] for row in exact.rows], exact.e - drop)
-        self.error = abs(W).scaled_rows([F(q - p, 2 * ONE) for p, q in slopes])
-        self.error += curl.scaled_rows([F(max(abs(p), abs(q)), ONE) for p, q in slopes])
-        self.error += Matrix([[1] * n for _ in range(n)], PREC)
-        values = [net.phi.values_on(math.floor(c * ONE), math.ceil(c * ONE)) for c in z]
-        residual = [max(abs(c - F(v[0], ONE)), abs(c - F(v[1], ONE))) for c, v in zip(x, values)]
-        ones = [F(1)] * n
-        slope = abs(diagonal(ones) - C + C * self.middle).times(ones)
-        unsure = abs(C).times(self.error.times(ones))
-        enclosed = all(g + r * (s + e) < r for g, s, e in zip(abs(C).times(residual), slope, unsure))
-        need(enclosed, "ball: does not enclose a fixed point")
+        C = matrix(C_part, "ball.C", n * p, n * p)
+        rows, errors, residual = [], [], []
+        for j, drive in enumerate(drives):
+            i = (j - 1) % p
+            x, before = (self.x[k * n : (k + 1) * n] for k in (i, i))
+            V, curl, z = bent(net, x, r, drive)
+            spread = [(s + t) * r for s, t in zip(V.size.times([F(1)] * n), curl.times([F(1)] * n))]
+            slopes = list(itertools.starmap(net.phi.slopes_on, around(z, spread)))
+            values = list(itertools.starmap(net.phi.values_on, around(z, [F(0)] * n)))
+            left, right = [0] * (i * n), [0] * ((p - 1 - i) * n)
+            for k, (a, s, v) in enumerate(zip(net.a, slopes, values)):
+                gap = self.x[j * n + k] - (1 - a) * before[k]
+                residual.append(max(abs(gap - a * F(y, ONE)) for y in v))
+                row = dyadic(V.rows[k][1], a * F(s[0] + s[1], 2 * ONE), V.e)
+                row[k] += math.floor((1 - a) * ONE)
+                rows += left + row + right
+                error = dyadic(V.size.rows[k][1], a * F(s[1] - s[0], 2 * ONE), V.e, 1)
+                turn = dyadic(curl.rows[k][1], a * F(max(map(abs, s)), ONE), curl.e, 3)
+                errors.append((range(i * n, (i + 1) * n), list(map(operator.add, error, turn))))
+        self.middle = Matrix(Integers(n * p, n * p, rows), PREC)
+        self.error = Rows(errors, PREC, n * p)
+        ones = [F(1)] * (n * p)
+        inner = (C * self.middle.plus([F(-1)] * (n * p))).plus(ones)
+        slope = [F(s, 1 << inner.e) for s in inner.sums()]
+        size = C.rows().size
+        near, unsure = size.times(residual), size.times(self.error.times(ones))
+        need(
+            all(g + r * (s + e) < r for g, s, e in zip(near, slope, unsure)),
+            "ball: does not enclose a fixed point",
+        )
+
+
+def bent(net: Network, x: Vector, r: Fraction, drive: Vector) -> tuple[Rows, Rows, Vector]:
+    """The weights at x, how far they turn within r of it, and the argument of phi at x."""
+    V = net.V.full.rows()
+    z = list(map(operator.add, V.times(x), drive))
+    if net.bend is None:
+        return V, Rows([(range(net.n), [0] * net.n) for _ in x], 0, net.n), z
+    square = net.bend.rows().times([c * c for c in x])
+    turned = (net.V.full + net.bend.T.scaled([2 * c for c in x]).T).rows()
+    return turned, net.bend.by(2 * r).rows().size, list(map(operator.add, z, square))
 
 
 def check_refuted(document: Any, net: Network, theorem: str) -> str:
-    kind, vectors = input_class(fields(document["claim"], "claim", "inputs")[0], net)
-    names = ("ball", "P", "R", "v") if theorem == "unstable-fixed-point" else ("balls",)
-    u_part, *parts = fields(document["witness"], "witness", "input", *names)
-    u = vector(u_part, "witness.input", net.n if kind == "any" else net.n_in)
-    if kind == "box":
-        need(all(p <= x <= q for x, p, q in zip(u, *vectors)), "witness.input: outside the box")
-    elif kind != "any":
-        need(u in vectors, "witness.input: not an input of the claim")
-    drive = u if kind == "any" else net.constant_drive(u)
+    (inputs,) = fields(document["claim"], "claim", "inputs")
+    kind, vectors = input_class(inputs, net.n_in, ("any", *CLASSES))
+    names = {"unstable-fixed-point": ("ball", "P", "R", "v"), "attracting-balls": ("inputs", "balls")}
+    u_part, *parts = fields(document["witness"], "witness", "input", *names.get(theorem, ("balls",)))
+    width_ = net.n if kind == "any" else net.n_in
+    flat = array(u_part, "witness.input", None, width_)
+    p = flat.shape[0]
+    need(p >= 1, "witness.input: must have a row")
+    if p * net.n > MAX_UNITS:
+        raise Undecided(f"{p} x {net.n} units; this checker stops at {MAX_UNITS}")
+    us = [[F(x) for x in flat.dense()[k * width_ : (k + 1) * width_]] for k in range(p)]
+    for u in us:
+        if kind == "box":
+            need(all(s <= x <= t for x, s, t in zip(u, *vectors)), "witness.input: outside the box")
+        elif kind != "any":
+            need(u in vectors, "witness.input: not an input of the claim")
+    under = "a constant input" if p == 1 else f"an input of period {p}"
+    if theorem == "attracting-balls":
+        need(p == 1, "witness.input: must be constant")
+        near, around_ = input_class(parts[0], width_, CLASSES)
+        if near == "alphabet":
+            need(us[0] in around_, "witness.input: not among witness.inputs")
+        ends = [(min(c), max(c)) for c in zip(*around_)]
+        need(all(s <= x <= t for x, (s, t) in zip(us[0], ends)), "witness.input: not among witness.inputs")
+        count = attracting(net, parts[1], *net.drives(around_, kind == "any"))
+        need(count >= 2, "witness.balls: must be two at least")
+        return f"{count} attracting responses at {under}, and at all inputs of the witness"
+    drives = us if kind == "any" else [net.driven(u) for u in us]
     if theorem == "two-fixed-points":
         need(isinstance(parts[0], list) and len(parts[0]) == 2, "witness.balls: must be two")
-        one, two = (Ball(net, part, drive) for part in parts[0])
-        apart = any(abs(p - q) > one.r + two.r for p, q in zip(one.x, two.x))
+        one, two = (Ball(net, part, drives) for part in parts[0])
+        apart = any(abs(s - t) > one.r + two.r for s, t in zip(one.x, two.x))
         need(apart, "witness.balls: must be disjoint")
-        return "two fixed points at one constant input"
-    ball, v = Ball(net, parts[0], drive), vector(parts[3], "witness.v", net.n)
-    P, R = (Matrix.of(array(x, "witness.P or R", net.n, net.n)) for x in parts[1:3])
-    need(P.rows == P.T.rows, "witness.P: must be symmetric")
-    need(sum((x * y for x, y in zip(v, P.times(v))), F(0)) < 0, "witness.v: v'Pv must be negative")
-    J = diagonal([1 - x for x in net.a]) + ball.middle.scaled_rows(net.a)
-    E, PJ = ball.error.scaled_rows(net.a), P * J
+        return f"two {'fixed points' if p == 1 else 'periodic responses'} at {under}"
+    size = p * net.n
+    ball, v = Ball(net, parts[0], drives), vector(parts[3], "witness.v", size)
+    P, R = symmetric(parts[1], "witness.P", size), matrix(parts[2], "witness.R", size, size)
+    need(sum(map(operator.mul, v, P.rows().times(v)), F(0)) < 0, "witness.v: v'Pv must be negative")
+    J, E, ones = ball.middle, ball.error, [F(1)] * size
+    PJ = P * J
     # (J + D)'P(J + D) with |D| <= E differs from J'PJ by at most |PJ|'E + E'|PJ| + E'|P|E.
-    Eq = E.times(q := abs(R).T.times([F(1)] * net.n))
-    three = zip(abs(PJ).T.times(Eq), E.T.times(abs(PJ).times(q)), E.T.times(abs(P).times(Eq)))
-    slack = abs(R).times([x + y + z for x, y, z in three])
-    need(positive_definite(P - J.T * PJ, R, slack), "witness: P - J'PJ is not positive definite on the ball")
-    return "an unstable fixed point at a constant input"
+    back = E.full.T.rows()
+    Eq = E.times(q := R.T.rows().size.times(ones))
+    moved, fixed = PJ.rows().size, P.rows().size
+    three = zip(PJ.T.rows().size.times(Eq), back.times(moved.times(q)), back.times(fixed.times(Eq)))
+    slack = R.rows().size.times([sum(x, F(0)) for x in three])
+    S = P + (J.T * PJ).by(F(-1))
+    need(dominance([[S]], [[R]], slack) > 0, "witness: P - J'PJ is not positive definite on the ball")
+    return f"an unstable {'fixed point' if p == 1 else 'periodic response'} at {under}"
 
+
+# -- local: section 7 -------------------------------------------------------------------------------------
+
+
+def attracting(net: Network, parts: Any, middle: Vector, radius: Vector) -> int:
+    """Check attracting balls under these drives, and that they are pairwise disjoint; return how many."""
+    need(isinstance(parts, list) and len(parts) > 0, "witness.balls: must be a list")
+    balls = [attracting_ball(net, part, middle, radius) for part in parts]
+    for (x, r), (y, s) in itertools.combinations(balls, 2):
+        apart = any(abs(p - q) > t + u for p, q, t, u in zip(x, y, r, s))
+        need(apart, "witness.balls: must be disjoint")
+    return len(balls)
+
+
+def attracting_ball(net: Network, part: Any, middle: Vector, radius: Vector) -> tuple[Vector, Vector]:
+    theorem, rate, slopes, witness = fields(part, "balls", "theorem", "rate", "slopes", "witness")
+    r, phi, names = number(rate, "balls.rate"), net.phi, ("low", "high", "centre", "fine")
+    *vectors, size, range_ = fields(slopes, "balls.slopes", *names, "radius", "range")
+    need(0 < r < 1 and range_ == "ball", "balls: the rate must lie in (0, 1), the range be ball")
+    low, high, centre, fine = (vector(x, "balls.slopes", net.n) for x in vectors)
+    x, rho = list(map(operator.add, centre, fine)), number(size, "balls.radius")
+    need(rho > 0, "balls.radius: must be positive")
+    V, E, z = net.V, None, list(map(operator.add, net.V.times(x), middle))
+    if net.bend is not None:
+        weights = fields(witness, "witness", "weights")[0] if theorem == "perron-weights" else None
+        need(weights is not None, "feedback through squares: only perron-weights is valid")
+        v = vector(weights, "witness.weights", net.n)
+        V, _, z = bent(net, x, rho, middle)
+        E = net.bend.T.scaled([2 * rho * c for c in v]).T.rows().size
+    norm = contraction(theorem, Set(V, net.a, low, high, E), r, witness)
+    spread = [s + rho * t for s, t in zip(radius, norm.tilt())]
+    met = all(map(within, low, itertools.starmap(phi.slopes_on, around(z, spread)), high))
+    need(met, "balls.slopes: others are met")
+    values = itertools.starmap(phi.values_on, around(z, radius))
+    moved = [a * max(abs(F(y, ONE) - c) for y in pair) for a, pair, c in zip(net.a, values, x)]
+    need(norm.size(moved) < (1 - r) * rho, "balls: is not mapped into its interior")
+    return x, [rho * t for t in norm.reach()]
+
+
+def check_local(document: Any, net: Network, theorem: str) -> str:
+    if theorem == "contracting-tube":
+        return tube(document, net)
+    inputs, responses = fields(document["claim"], "claim", "inputs", "responses")
+    _, vectors = input_class(inputs, net.n_in, CLASSES)
+    count = attracting(net, fields(document["witness"], "witness", "balls")[0], *net.drives(vectors))
+    need(integer(responses, 1, "claim.responses") == count, "claim.responses: is not the number of balls")
+    return f"at least {count} attracting response{'s' * (count > 1)}"
+
+
+def tube(document: Any, net: Network) -> str:
+    inputs, rate_part, radius_part, washout = fields(
+        document["claim"], "claim", "inputs", "rate", "radius", "washout"
+    )
+    us = input_class(inputs, net.n_in, ("signal",))[1]
+    T, n, phi, a = len(us), net.n, net.phi, net.a
+    states, tube_part, entry = fields(document["witness"], "witness", "states", "tube", "entry")
+    lam, radius, rho = (
+        number(rate_part, "claim.rate"),
+        number(radius_part, "radius"),
+        number(tube_part, "tube"),
+    )
+    need(0 < lam < 1 and radius > 0 and rho > 0, "claim: rate in (0, 1), radii positive")
+    need(net.bend is None, "feedback through squares is outside the theorems")
+    flat = array(states, "witness.states", T + 1, n).dense()
+    x = [[F(c) for c in flat[k * n : (k + 1) * n]] for k in range(T + 1)]
+    V, ones = net.V.full.keep(BITS), [F(1)] * n
+    turn = [up_root(F(sum(c * c for c in row), 1 << 2 * net.V.e)) * rho for _, row in net.V.rows]
+    # In matrices that are rounded, P >= I is what the multiple of I that pays for the rounding ensures.
+    P, pushes, kept_P = Matrix.of(n, n, [0.0] * (n * n)).plus(ones), [F(0)] * T, {}
+    for k in reversed(range(T)):
+        z = list(map(operator.add, net.V.times(x[k]), net.driven(us[k])))
+        values = itertools.starmap(phi.values_on, around(z, [F(0)] * n))
+        gaps = [c - (1 - s) * b for c, b, s in zip(x[k + 1], x[k], a)]
+        eta = [max(abs(g - s * F(y, ONE)) for y in pair) for g, s, pair in zip(gaps, a, values)]
+        size = P.rows().size
+        pushes[k] = up_root(sum(map(operator.mul, eta, size.times(eta)), F(0)))
+        need(lam * rho + pushes[k] <= rho, f"witness.states: the step at {k} is too far from a solution")
+        slopes = list(itertools.starmap(phi.slopes_on, around(z, turn)))
+        D = [F(p + q >> PREC - 39, 1 << 40) for p, q in slopes]
+        theta = [s * max(F(q, ONE) - d, d - F(p, ONE)) for s, d, (p, q) in zip(a, D, slopes)]
+        J = V.scaled(list(map(operator.mul, a, D))).plus([1 - s for s in a])
+        M = J.T * (P * J)
+        wide = [t * t * s for t, s in zip(theta, size.times(ones))]
+        W = V.T * V.scaled(wide)
+        tau = balance(W, M)
+        grown = M.by(up_on_grid((1 + tau) / lam**2)) + W.by(up_on_grid((1 + 1 / tau) / lam**2))
+        P = Matrix(grown.body, grown.e).plus([1 + F(n * grown.err, 1 << grown.e)] * n)
+        P = on_grid(P)
+        if entry is not None:
+            kept_P[k] = P
+    need(radius**2 * F(max(P.sums()), 1 << P.e) <= rho**2, "claim.radius: does not fit into the tube")
+    start = enter(net, us, entry, x[0], rho, lam, pushes, kept_P) if entry is not None else 0
+    what = f"contraction by {float(lam):.6g} per step within {float(radius):.6g} of a signal's response"
+    if washout is None:
+        return what
+    spread, epsilon, steps = forgotten(washout)
+    need(start <= steps <= T, "washout.steps: outside the tube")
+    need(spread >= width(net) if entry is not None else spread <= radius, "washout.spread: not covered")
+    need(2 * rho * up_power(lam, steps - start) <= epsilon, "washout: more may be left after these steps")
+    where = "from the box of values" if entry is not None else "from there"
+    return f"{what}; {where}, after {steps} steps within {float(epsilon):.6g}"
+
+
+def balance(W: Matrix, M: Matrix) -> Fraction:
+    """A power of two near sqrt(trace W / trace M), between 2**-30 and 1: it weighs the two parts of a sum."""
+    one, two = (F(sum(int(X.body[i, i]) for i in range(X.n)), 1 << X.e) for X in (W, M))
+    if two <= 0 or one <= 0:
+        return F(1) if two <= 0 else F(1, 1 << 30)
+    ratio = one / two
+    half = (ratio.denominator.bit_length() - ratio.numerator.bit_length()) // 2
+    return F(1, 1 << min(30, max(0, half)))
+
+
+def up_on_grid(x: Fraction) -> Fraction:
+    return F(math.ceil(x * (1 << 60)), 1 << 60)
+
+
+def on_grid(P: Matrix) -> Matrix:
+    """The symmetric part of P, rounded to multiples of 2**-40 and raised by as much."""
+    shift, n = P.e + 1 - 40, P.n
+    entries = (P.body + P.body.transpose()).entries()
+    body = Integers(n, n, [(c + (1 << shift >> 1)) >> shift if shift > 0 else c << -shift for c in entries])
+    return Matrix(body, 40).plus([F(n, 1 << 40)] * n)
+
+
+def enter(
+    net: Network, us: list[Vector], entry: Any, x0: Vector, rho: Fraction, lam: Fraction,
+    pushes: Vector, kept_P: dict[int, Matrix],
+) -> int:  # fmt: skip
+    """Check that every solution from the box of values is in the tube after the steps of the entry."""
+    theorem, rate, slopes, witness, steps = fields(
+        entry, "entry", "theorem", "rate", "slopes", "witness", "steps"
+    )
+    r, first = number(rate, "entry.rate"), integer(steps, 0, "entry.steps")
+    need(0 < r < 1, "entry.rate: must lie in (0, 1)")
+    omega, bounds = F(width(net)), net.phi.bounds or (0, 0)
+    need(
+        all(bounds[0] <= c <= bounds[1] for c in x0), "witness.states: the first is outside the box of values"
+    )
+    _, after, low, high = bounded_slopes(slopes, net, us, ("global", "box"))
+    need(after <= first <= len(us), "entry.steps: outside the signal, or before the contraction begins")
+    norm = contraction(theorem, Set(net.V, net.a, low, high), r, witness)
+    left = up(norm.size([omega] * net.n) * up_power(r, first - after))
+    e, own = [left * c for c in norm.reach()], F(0)
+    for push in pushes[:first]:
+        own = lam * own + push
+    size = kept_P[first].rows().size if first < len(us) else None
+    far = up_root(sum(map(operator.mul, e, size.times(e) if size else e), F(0)))
+    need(far + own <= rho, "entry: does not lead into the tube")
+    return first
+
+
+# -- the document -----------------------------------------------------------------------------------------
 
 THEOREMS = {
-    "spectral-norm": ("proved", "H. Jaeger, GMD Report 148 (2001), Proposition 3"),
-    "perron-weights": ("proved", "doi:10.1016/j.neunet.2012.07.005"),
-    "diagonal-schur": ("proved", "doi:10.1109/TNN.2006.872357"),
-    "incremental-lurie": ("proved", "doi:10.48550/arXiv.2604.00119"),
-    "unstable-fixed-point": ("refuted", "doi:10.1016/j.neunet.2012.07.005"),
-    "two-fixed-points": ("refuted", "doi:10.1007/BF02234767"),
+    "spectral-norm": (("proved",), "H. Jaeger, GMD Report 148 (2001), Proposition 3"),
+    "perron-weights": (("proved",), "doi:10.1016/j.neunet.2012.07.005"),
+    "diagonal-schur": (("proved",), "doi:10.1109/TNN.2006.872357"),
+    "incremental-lurie": (("proved",), "doi:10.48550/arXiv.2604.00119"),
+    "common-quadratic": (("proved",), "FORMAT.md"),
+    "cascade": (("proved",), "FORMAT.md"),
+    "zero-input-multipliers": (("proved",), "FORMAT.md"),
+    "unstable-fixed-point": (("refuted",), "doi:10.1016/j.neunet.2012.07.005"),
+    "two-fixed-points": (("refuted",), "doi:10.1007/BF02234767"),
+    "attracting-balls": (("refuted", "local"), "doi:10.1016/j.physd.2020.132609"),
+    "contracting-tube": (("local",), "FORMAT.md"),
 }
 
 
@@ -449,47 +1257,79 @@ def parse(text: str) -> Any:
         need(len({k for k, _ in pairs}) == len(pairs), "a key stands twice")
         return dict(pairs)
 
-    def integer(digits: str) -> int:
+    def integer_(digits: str) -> int:
         need(len(digits) < 20 and digits[-1].isdigit(), "a number is too long, or is none")
         return int(digits)
 
     try:
-        return json.loads(text, object_pairs_hook=members, parse_int=integer, parse_constant=integer)
+        return json.loads(text, object_pairs_hook=members, parse_int=integer_, parse_constant=integer_)
     except RecursionError:
         raise Invalid("nested too deeply") from None
 
 
-def check(document: Any) -> str:
-    """Return a sentence about what is now established; raise Invalid or Undecided."""
+def read(path: Path) -> Any:
+    need(path.stat().st_size <= MAX_BYTES, f"larger than {MAX_BYTES} bytes")
+    return parse(path.read_text(encoding="utf-8"))
+
+
+class Valid(NamedTuple):
+    """A sentence about what is now established, and what it assumes, if anything."""
+
+    sentence: str
+    assumption: str | None
+
+
+def check(document: Any, folder: Path | None = None) -> Valid:
+    """Check a certificate whose network file, if any, is in that folder; raise Invalid or Undecided."""
     need(isinstance(document, dict), "a certificate is a JSON object")
-    if document.get("version") != 1 or type(document["version"]) is not int:
-        raise Undecided(f"format version {document.get('version')!a}; this checker knows version 1")
+    if document.get("version") != 2 or type(document["version"]) is not int:
+        raise Undecided(f"format version {document.get('version')!a}; this checker knows version 2")
     verdict, theorem = document.get("verdict"), document.get("theorem")
     need(isinstance(theorem, str) and theorem in THEOREMS, "theorem: unknown")
-    need((verdict, document.get("source")) == THEOREMS[str(theorem)], "verdict, source: not this theorem's")
-    names = ("format", "version", "verdict", "theorem", "source", "network", "claim", "witness", "notes")
+    verdicts, source = THEOREMS[str(theorem)]
+    need(verdict in verdicts and document.get("source") == source, "verdict, source: not this theorem's")
+    names = (
+        "format",
+        "version",
+        "verdict",
+        "theorem",
+        "source",
+        "network",
+        "assumes",
+        "claim",
+        "witness",
+        "notes",
+    )
     fields(document, "certificate", *names, *(("slopes",) if verdict == "proved" else ()))
     need(isinstance(document["notes"], dict), "notes: must be an object")
-    net = Network(document["network"])
-    what = (check_proved if verdict == "proved" else check_refuted)(document, net, str(theorem))
-    rate = f" by {float.fromhex(document['claim']['rate']):.6g} per step" if verdict == "proved" else ""
-    return f"{verdict}: {what}{rate}; inputs: {document['claim']['inputs']['kind']}"
+    net = Network(document["network"], document["assumes"], folder)
+    assumption = None
+    if document["assumes"] is not None:
+        slopes = document.get("slopes")
+        usable = isinstance(slopes, dict) and slopes.get("range") == "global"
+        need(usable, "assumes: only global slopes can be assumed")
+        low, high = map(float, net.phi.slopes)
+        assumption = f"the slopes of {net.activation!a} lie in [{low:.6g}, {high:.6g}]"
+    by_verdict = {"proved": check_proved, "refuted": check_refuted, "local": check_local}
+    what = by_verdict[str(verdict)](document, net, str(theorem))
+    given = f", assuming that {assumption}" if assumption else ""
+    return Valid(f"{verdict}: {what}; inputs: {document['claim']['inputs']['kind']}{given}", assumption)
 
 
 def main(arguments: list[str]) -> int:
     try:
         (path,) = map(Path, arguments)
-        need(path.stat().st_size <= MAX_BYTES, f"larger than {MAX_BYTES} bytes")
-        document = parse(path.read_text(encoding="utf-8"))
+        document = read(path)
         if not isinstance(document, dict) or document.get("format") != "esntools-certificate":
             raise ValueError("this file is not an esntools certificate")
-        print(f"valid: {check(document)}")
-        return 0
+        valid = check(document, path.parent)
+        print(f"valid{' under an assumption' if valid.assumption else ''}: {valid.sentence}")
+        return 4 if valid.assumption else 0
     except Invalid as reason:
         print(f"invalid: {reason}")
         return 1
-    except Undecided as reason:
-        print(f"could not decide: {reason}")
+    except (Undecided, MemoryError) as reason:
+        print(f"could not decide: {reason or 'out of memory'}")
         return 3
     except (OSError, ValueError) as error:
         print(f"usage: python check.py certificate.json: {error}", file=sys.stderr)

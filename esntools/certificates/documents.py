@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,9 @@ from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
+if TYPE_CHECKING:
+    from esntools.certificates.sectors import Candidate
+
 __all__ = [
     "FORMAT",
     "VERSION",
@@ -31,13 +38,20 @@ __all__ = [
     "array_section",
     "check_certificate",
     "claim_section",
+    "local_document",
     "network_section",
     "proved_document",
     "refuted_document",
+    "slopes_section",
+    "witness_section",
 ]
 
 FORMAT: Final = "esntools-certificate"
-VERSION: Final = 1
+VERSION: Final = 2
+
+_VERDICTS: Final = ("proved", "refuted", "local")
+#: Characters of arrays above which a check with a deadline runs in a process of its own, which can be ended.
+_LARGE: Final = 1_000_000
 
 
 @final
@@ -50,18 +64,21 @@ class CheckResult:
     valid : bool
         Whether the document proves what it claims.
     verdict : str
-        ``"proved"`` or ``"refuted"`` when valid, else ``"invalid"`` or ``"undecided"`` (newer format version,
-        unknown activation, too large).
+        ``"proved"``, ``"refuted"`` or ``"local"`` when valid, else ``"invalid"`` or ``"undecided"`` (another
+        format version, unknown activation, too large, out of time).
     reason : str
         One sentence: what is established, or what is wrong.
     seconds : float
         How long the check took.
+    assumption : str or None
+        What a valid certificate assumes about an activation that the checker does not know.
     """
 
     valid: bool
     verdict: str
     reason: str
     seconds: float
+    assumption: str | None = None
 
 
 def _base64(array: NDArray[Any], dtype: str) -> str:
@@ -143,8 +160,57 @@ def claim_section(inputs: InputClass) -> Document:
     )
 
 
+def slopes_section(
+    range_: str,
+    low: FloatArray,
+    high: FloatArray,
+    *,
+    steps: int | None = None,
+    ball: Document | None = None,
+    centre: FloatArray | None = None,
+    fine: FloatArray | None = None,
+    radius: float | None = None,
+) -> Document:
+    """Return bounds of slopes with the region where they hold (FORMAT.md, sections 3.4 and 7.1).
+
+    >>> sorted(slopes_section("box", np.zeros(2), np.ones(2), steps=3))
+    ['high', 'low', 'range', 'steps']
+    """
+    more = {"steps": steps, "ball": ball, "centre": centre, "fine": fine, "radius": radius}
+    given = {name: witness_section(value) for name, value in more.items() if value is not None}
+    return {"range": range_, **given, "low": array_section(low), "high": array_section(high)}
+
+
+def witness_section(witness: Any) -> Any:
+    """Return the JSON form of a witness: arrays encoded, floats in hexadecimal, the rest as it is.
+
+    Arrays of integers become lists of integers; mappings and sequences are gone through.
+
+    >>> witness_section({"blocks": [{"units": np.array([0, 2]), "rate": 0.5}]})
+    {'blocks': [{'units': [0, 2], 'rate': '0x1.0000000000000p-1'}]}
+    """
+    if isinstance(witness, Mapping):
+        return {name: witness_section(value) for name, value in witness.items()}
+    if isinstance(witness, list | tuple):
+        return [witness_section(value) for value in witness]
+    if isinstance(witness, np.ndarray) and np.issubdtype(witness.dtype, np.integer):
+        return witness.tolist()
+    if isinstance(witness, np.integer):
+        return int(witness)
+    if isinstance(witness, float | np.floating):
+        return float(witness).hex()
+    if isinstance(witness, np.ndarray) or hasattr(witness, "tocoo"):
+        return array_section(witness)
+    return witness
+
+
 def _document(
-    network: EchoStateNetwork, verdict: str, theorem: str, notes: Document, **sections: Any
+    network: EchoStateNetwork,
+    verdict: str,
+    theorem: str,
+    notes: Document,
+    assumes: Document | None = None,
+    **sections: Any,
 ) -> Document:
     return {
         "format": FORMAT,
@@ -153,6 +219,7 @@ def _document(
         "theorem": theorem,
         "source": check.THEOREMS[theorem][1],
         "network": network_section(network),
+        "assumes": assumes,
         **sections,
         "notes": {"about": "Nothing in these notes is verified.", **files.provenance(), **notes},
     }
@@ -160,57 +227,77 @@ def _document(
 
 def proved_document(
     network: EchoStateNetwork,
-    theorem: str,
+    candidate: Candidate,
     inputs: InputClass,
+    slopes: Document,
     *,
-    rate: float,
-    slopes: tuple[FloatArray, FloatArray],
-    box_steps: int | None,
-    witness: Mapping[str, FloatArray],
+    states: str,
+    washout: Document | None = None,
     notes: Document,
+    assumes: Document | None = None,
 ) -> Document:
-    """Return the document that claims contraction by `rate` per step.
+    """Return the document that claims contraction at the candidate's rate.
 
     Parameters
     ----------
-    box_steps : int or None
-        How often the box of states was propagated to find `slopes`; None for slopes of the whole line.
+    candidate : Candidate
+        Theorem, rate and witness.
+    inputs : InputClass
+        The class claimed; for slopes on the line it must be `AnyInput`.
+    slopes : dict
+        From `slopes_section`.
+    states : str
+        ``"all"`` or ``"box"``.
+    washout : dict, optional
+        Spread, epsilon and steps, as FORMAT.md has them.
+    assumes : dict, optional
+        Bounds of the slopes of an activation that the checker does not know.
     """
-    n = network.n_units
-    low, high = (np.broadcast_to(s, (n,)) for s in slopes)
     return _document(
-        network, "proved", theorem, notes,
+        network, "proved", candidate.theorem, notes, assumes,
         claim={
-            "inputs": claim_section(AnyInput() if box_steps is None else inputs),
-            "states": "all" if box_steps is None else "box",
-            "rate": float(rate).hex(),
+            "inputs": claim_section(inputs),
+            "states": states,
+            "rate": float(candidate.rate).hex(),
+            "washout": washout,
         },
-        slopes={
-            "range": "global" if box_steps is None else "box",
-            "steps": 0 if box_steps is None else box_steps,
-            "low": array_section(low),
-            "high": array_section(high),
-        },
-        witness={name: array_section(array) for name, array in witness.items()},
+        slopes=slopes,
+        witness=witness_section(candidate.witness),
     )  # fmt: skip
 
 
 def refuted_document(
     network: EchoStateNetwork, theorem: str, inputs: InputClass, *, witness: Document, notes: Document
 ) -> Document:
-    """Return the document that claims that states are not forgotten under some admissible constant input."""
+    """Return the document that claims that states are not forgotten under some input of the class."""
     return _document(
-        network, "refuted", theorem, notes, claim={"inputs": claim_section(inputs)}, witness=witness
+        network, "refuted", theorem, notes, claim={"inputs": claim_section(inputs)},
+        witness=witness_section(witness),
     )  # fmt: skip
 
 
-def check_certificate(document_or_path: Document | str | Path) -> CheckResult:
+def local_document(
+    network: EchoStateNetwork, theorem: str, *, claim: Document, witness: Document, notes: Document
+) -> Document:
+    """Return the document that claims something about some states only."""
+    return _document(
+        network, "local", theorem, notes, claim=witness_section(claim), witness=witness_section(witness)
+    )  # fmt: skip
+
+
+def check_certificate(
+    document_or_path: Document | str | Path, *, deadline: float | None = None
+) -> CheckResult:
     """Check a certificate with the independent checker, which recomputes everything exactly.
 
     Parameters
     ----------
     document_or_path : dict, str or Path
-        A certificate, or the JSON file that holds one.
+        A certificate, or the JSON file that holds one. A certificate whose network is in another file must
+        be given by its path.
+    deadline : float, optional
+        A value of `time.perf_counter`. A certificate of a large network is then checked in a process of its
+        own, which is ended at that time; the verdict is ``"undecided"``.
 
     Raises
     ------
@@ -227,21 +314,71 @@ def check_certificate(document_or_path: Document | str | Path) -> CheckResult:
     True
     """
     start = time.perf_counter()
+    folder = None
     try:
         if isinstance(document_or_path, dict):
             document = document_or_path
         else:
-            document = _read(Path(document_or_path))
+            document, folder = _read(Path(document_or_path)), Path(document_or_path).parent
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise InvalidInputError(
                 "certificate", "not an esntools certificate", f"the key 'format' must be {FORMAT!r}"
             )
-        reason = check.check(document)
+        if deadline is not None and _size(document, _LARGE) >= _LARGE:
+            path = None if folder is None else Path(document_or_path)  # type: ignore[arg-type]
+            return _apart(document, path, deadline, start)
+        result = check.check(document, folder)
     except check.Invalid as error:
         return CheckResult(False, "invalid", str(error), time.perf_counter() - start)
-    except check.Undecided as error:
-        return CheckResult(False, "undecided", str(error), time.perf_counter() - start)
-    return CheckResult(True, str(document["verdict"]), reason, time.perf_counter() - start)
+    except (check.Undecided, MemoryError) as error:
+        reason = str(error) or "out of memory"
+        return CheckResult(False, "undecided", reason, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return CheckResult(True, str(document["verdict"]), result.sentence, seconds, result.assumption)
+
+
+def _size(node: Any, enough: int) -> int:
+    """Count the characters of a document's arrays, up to about `enough`."""
+    if isinstance(node, str):
+        return len(node)
+    total = 0
+    children = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for child in children:
+        total += _size(child, enough - total)
+        if total >= enough:
+            break
+    return total
+
+
+def _apart(document: Document, path: Path | None, deadline: float, start: float) -> CheckResult:
+    """Run the checker as a program of its own and end it at the deadline."""
+
+    def ended(verdict: str, reason: str) -> CheckResult:
+        return CheckResult(verdict in _VERDICTS, verdict, reason, time.perf_counter() - start)
+
+    with tempfile.TemporaryDirectory() as folder:
+        if path is None:
+            path = Path(folder) / "certificate.json"
+            path.write_text(json.dumps(document), encoding="utf-8")
+        left = deadline - time.perf_counter()
+        if left <= 0.0:
+            return ended("undecided", "out of time")
+        try:
+            run = subprocess.run(
+                [sys.executable, check.__file__, str(path)], capture_output=True, text=True, check=False,
+                timeout=min(left, 1e6), env={**os.environ, "PYTHONSAFEPATH": "1", "PYTHONUTF8": "1"},
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return ended("undecided", "out of time")
+    _, _, reason = run.stdout.strip().partition(": ")
+    if run.returncode == 1:
+        return ended("invalid", reason)
+    if run.returncode not in (0, 4):
+        return ended("undecided", reason or "the checker ended without an answer")
+    result = ended(str(document["verdict"]), reason)
+    if run.returncode == 0:
+        return result
+    return replace(result, assumption=reason.partition(", assuming that ")[2])
 
 
 def _read(path: Path) -> Any:

@@ -201,7 +201,7 @@ def _equilibria(
 def _ball(map_: _Map, x: FloatArray) -> Document | None:
     """Return centre, radius and approximate inverse, or None when x is too badly conditioned."""
     n = len(x)
-    Dg = np.eye(n) - map_.slopes(x)[:, None] * map_.weights(x)
+    Dg = np.eye(n) - map_.jacobian(x)
     try:
         C = np.linalg.inv(Dg)
     except np.linalg.LinAlgError:
@@ -281,7 +281,7 @@ def _documents(
 
     def made(theorem: str, witness: Document, shown: tuple[Equilibrium, ...]) -> Refutation:
         document = refuted_document(
-            network, theorem, inputs, witness={"input": array_section(u), **witness},
+            network, theorem, inputs, witness={"input": array_section(u[None, :]), **witness},
             notes=_notes(shown, time.perf_counter() - start),
         )  # fmt: skip
         return Refutation(document, theorem, u, shown)
