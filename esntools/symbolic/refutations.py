@@ -1,0 +1,176 @@
+"""Pages for refutations: periodic responses enclosed by Krawczyk's ball, instability by an indefinite P."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from esntools._typing import Document, FloatArray
+from esntools.network import EchoStateNetwork
+from esntools.symbolic.evidence import ball_numbers, decode, input_words, unstable_numbers
+from esntools.symbolic.local_claims import attracting_balls, attracting_theorem
+from esntools.symbolic.pages import Block, Display, Element, Matrix, Section, Words, number
+from esntools.symbolic.theorems import positive_definite_lemma
+
+__all__ = ["ball_elements", "krawczyk", "refuted"]
+
+
+def krawczyk(p: int) -> list[Element]:
+    """Return the lemma that a ball of a certificate encloses a p-periodic solution."""
+    periodic = p > 1
+    return [
+        Words(
+            (
+                rf"The lifted map takes $X = (X_0, \ldots, X_{{{p - 1}}})$ to $f(X)_j = (I - A) "
+                rf"X_{{j-1}} + A \varphi(V X_{{j-1}} + "
+                r"Q (X_{j-1} \circ X_{j-1}) + h_j)$, indices modulo "
+                f"{p}, where $h_j$ is the drive of phase $j$. Its fixed points are the {p}-periodic "
+                f"solutions. Let $G(X) = X - f(X)$."
+                if periodic
+                else r"Let $h$ be the drive and $G(X) = X - f(X)$, $f(X) = (I - A) X + A \varphi(V X + Q "
+                     r"(X \circ X) + h)$; zeros of $G$ "
+                "are fixed points of the map at this input."
+            )
+            + r" ($Q = W_{\mathrm{fb}} W_{\mathrm{sq}}$ where squares are fed back, else $Q = 0$.)"
+        ),
+        Block("lemma", "Krawczyk 1969, doi:10.1007/BF02234767", [
+            Words(
+                r"Let $K$ be the box $|X - \bar{X}| \leq \rho$ componentwise, and let $J$ run through "
+                r"all matrices with $f(X) - f(Y) = "
+                r"J (X - Y)$ that the slopes of $\varphi$ on the arguments over $K$ allow. If for a "
+                r"matrix $C$ and for every row $k$"
+            ),
+            Display(r"|C\, G(\bar{X})|_k + \rho \sum_i |I - C (I - J)|_{ki} < \rho"),
+            Words("for all these $J$, then $K$ holds a fixed point of $f$ in its interior."),
+        ]),
+        Block("proof", "", [Words(
+            r"$X - C\, G(X)$ differs from $\bar{X}$ by $-C\, G(\bar{X}) + (I - C (I - J)) (X - "
+            r"\bar{X})$, so it maps $K$ into its "
+            r"interior and has a fixed point there by Brouwer's theorem, where $C\, G = 0$. The row sums "
+            r"of $|I - C (I - J)|$ are below "
+            r"1, so $C (I - J)$ and hence $C$ are nonsingular, and $G = 0$."
+        )]),
+    ]  # fmt: skip
+
+
+def ball_elements(
+    network: EchoStateNetwork, V: FloatArray, Q: FloatArray, ball: Document, drive: FloatArray
+) -> tuple[list[Element], FloatArray, FloatArray]:
+    """Return what the page says of one ball, its centre and the Jacobian there."""
+    return ball_numbers(network, V, Q, ball, drive)
+
+
+def _input(document: Document, network: EchoStateNetwork, c: FloatArray) -> tuple[list[Element], FloatArray]:
+    """Return what the page says of the witness's input, and the drives, one row for each phase."""
+    rows = np.atleast_2d(decode(document["witness"]["input"]))
+    any_input = document["claim"]["inputs"]["kind"] == "any"
+    drives = rows if any_input else rows @ network.W_in.T + c
+    p = len(rows)
+    what = "drive $W_{\\mathrm{in}} u + c$" if any_input else "input"
+    if p == 1:
+        words = f"The {what} is constant:"
+    else:
+        words = f"The {what} has period {p}, with the rows"
+    shown = Matrix("h" if any_input else "u", rows[0] if p == 1 else rows)
+    if not any_input and not np.any(rows):
+        return [Words(f"The input is zero (period {p})." if p > 1 else "The input is zero.")], drives
+    return [Words(words), shown], drives
+
+
+def refuted(
+    document: Document, network: EchoStateNetwork, V: FloatArray, Q: FloatArray, c: FloatArray
+) -> list[Element]:
+    """Return the body of the page for a refutation."""
+    theorem, source, witness = document["theorem"], document["source"], document["witness"]
+    elements: list[Element] = [
+        Section("What is claimed"), *input_words(document["claim"]["inputs"]),
+        Block("theorem", "claim", [Words(
+            r"Under one input of the class, which is constant or periodic in time, states are not "
+            r"forgotten uniformly: there is no "
+            r"sequence $\delta_k \to 0$ with $|x_k - y_k| \leq \delta_k$ for all solutions $x, y$ that "
+            r"start in a neighbourhood of the "
+            "sets named below. The echo state property fails for the class (Yildiz, Jaeger and Kiebel "
+            "2012, Theorem 2.1)."
+        )]),
+        Section("The input"),
+    ]  # fmt: skip
+    shown, drives = _input(document, network, c)
+    elements += shown
+    if theorem == "attracting-balls":
+        return [*elements, *_two_attracting(document, network, V, Q, c)]
+    p = len(drives)
+    elements += [Section("The responses are enclosed"), *krawczyk(p)]
+    if theorem == "two-fixed-points":
+        centres = []
+        for k, ball in enumerate(witness["balls"]):
+            one, centre, _ = ball_elements(network, V, Q, ball, drives)
+            elements += [Words(f"Ball {k + 1}:"), *one]
+            centres.append(centre)
+        gap = float(np.max(np.abs(centres[0] - centres[1])))
+        what = "fixed points" if p == 1 else f"{p}-periodic solutions"
+        return [
+            *elements, Section("The theorem"),
+            Block("theorem", f"two responses; {source}", [Words(
+                f"Two different {what} under one input refute uniform forgetting."
+            )]),
+            Block("proof", "", [Words(
+                f"The balls are disjoint, since their centres differ by ${number(gap, False)}$ in some "
+                f"component and their radii are "
+                f"smaller than half of it; so they hold two different {what}, two solutions under one "
+                f"input that never approach each "
+                "other." + ("" if p == 1 else " (If the input is constant they may be two phases of one "
+                "cycle.)")
+            )]),
+        ]  # fmt: skip
+    one, _, J = ball_elements(network, V, Q, witness["ball"], drives)
+    return [
+        *elements, *one, Section("The response is unstable"), positive_definite_lemma(),
+        Block("theorem", f"an unstable response; {source}", [
+            Words(
+                "Let $P$ be symmetric and $v$ a vector, and let $P - J^T P J$ be positive definite by "
+                "one $R$ for every $J$ of the ball. If"
+            ),
+            Display(r"v^T P v < 0"),
+            Words("then solutions that start as close to the fixed point $X^\\ast$ in the ball as one "
+                  "likes leave the ball."),
+        ]),
+        Block("proof", "", [Words(
+            r"For a solution $X$ of the (lifted) map in $K$, $q = X - X^\ast$ obeys $q_+ = J q$ with "
+            r"such a $J$, and by compactness $q_+^T P "
+            r"q_+ \leq q^T P q - \epsilon |q|^2$. Start at $X^\ast + \tau v$ with small $\tau > 0$: $q^T "
+            r"P q$ starts at $\tau^2 v^T P v < 0$ "
+            r"and decreases, so $|q|$ is bounded below and $q^T P q$ falls by a fixed amount per step; "
+            r"it is bounded on $K$, so the solution "
+            r"leaves $K$. It is then at least as far from the constant or periodic solution as the "
+            r"boundary of $K$, however small $\tau$, "
+            r"after a number of steps that grows without bound as $\tau \to 0$. So no null sequence "
+            r"$\delta_k$ exists."
+        )]),
+        *unstable_numbers(J, witness),
+    ]  # fmt: skip
+
+
+def _two_attracting(
+    document: Document, network: EchoStateNetwork, V: FloatArray, Q: FloatArray, c: FloatArray
+) -> list[Element]:
+    witness = document["witness"]
+    inside = witness["inputs"]
+    any_input = document["claim"]["inputs"]["kind"] == "any"
+    return [
+        Section("The theorem"), positive_definite_lemma(), *attracting_theorem(document["source"],
+        bool(np.any(Q))), Block("corollary", "two attracting responses", [Words(
+            r"Two disjoint attracting balls for a set of inputs that holds the input above refute "
+            r"uniform forgetting."
+        )]),
+        Block("proof", "", [Words(
+            "Under the constant input each ball is mapped into itself. Solutions that start in different "
+            "balls stay in them, and the balls, "
+            "being compact and disjoint, have a positive distance."
+        )]),
+        Section("The numbers"),
+        Words(
+            "The balls are attracting for all of these "
+            + ("drives in place of $W_{\\mathrm{in}} u + c$." if any_input else "inputs.")
+        ),
+        *input_words(inside),
+        *attracting_balls(witness["balls"], network, V, Q, c, inside, drives=any_input),
+    ]  # fmt: skip
