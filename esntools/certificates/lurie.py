@@ -28,6 +28,7 @@ import scipy.sparse.linalg
 from esntools._typing import ComplexArray, FloatArray
 from esntools.certificates.sectors import (
     CLEARANCE,
+    FACTORED,
     BoundReached,
     Candidate,
     Rung,
@@ -97,20 +98,22 @@ class Reach:
             pair = matrix @ np.ascontiguousarray(v).view(np.float64).reshape(n, 2)
             return np.ascontiguousarray(pair).view(np.complex128)[:, 0]
 
-        def apply(v: ComplexArray) -> ComplexArray:
-            v = np.asarray(v, dtype=np.complex128).reshape(n)
+        def apply(vector: ComplexArray) -> ComplexArray:
+            v = np.asarray(vector, dtype=np.complex128).reshape(n)
             forward = times(W, q * v)
             back = self.middle * v - (self.product * forward if curved else 0.0)
             return self.middle * forward + q.conj() * times(W_T, back)
 
         operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=apply, dtype=np.complex128)
+        # Mixed with something, lest the last eigenvector is in the kernel now.
+        start = self.start + 1e-3 * np.cos(np.arange(n))
         try:
             values, vectors = scipy.sparse.linalg.eigsh(
-                operator, k=1, which="LA", v0=self.start, tol=0.1 * self.accuracy
+                operator, k=1, which="LA", v0=start, tol=0.1 * self.accuracy
             )
-        except scipy.sparse.linalg.ArpackNoConvergence:
-            # Rare and harmless: a bound that is off by more than was asked for.
-            values, vectors = scipy.sparse.linalg.eigsh(operator, k=1, which="LA", tol=1e-2, maxiter=50 * n)
+        except scipy.sparse.linalg.ArpackError:
+            full = operator @ np.eye(n, dtype=np.complex128)
+            values, vectors = scipy.linalg.eigh(full, subset_by_index=[n - 1, n - 1])
         self.start = vectors[:, 0]
         return float(values[0]), vectors[:, 0]
 
@@ -324,6 +327,8 @@ def candidate_for(
     sector: Sector, y: FloatArray, reach: Reach, deadline: float = math.inf
 ) -> Candidate | None:
     """Return P and its congruences at about the best rate that these multipliers allow."""
+    if len(y) > FACTORED:
+        return None
     room = 1.0 - reach.at()
     if room > CLEARANCE:
         # Some of the room goes into the rate, the rest keeps P and R short.

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -21,9 +23,9 @@ import scipy.sparse
 
 from esntools._typing import ComplexArray, FloatArray
 from esntools.certificates.lurie import Reach, candidate_for, frequency, multipliers
-from esntools.certificates.sectors import BoundReached, Rung, Sector
+from esntools.certificates.sectors import FACTORED, BoundReached, Rung, Sector
 
-__all__ = ["optimal_lurie", "osborne"]
+__all__ = ["Moments", "balanced", "directions", "optimal_lurie", "osborne", "stepped", "top_of"]
 
 #: Units whose scalings differ by more than this are as good as decoupled.
 _SPREAD: Final = 2.0**16
@@ -53,10 +55,10 @@ def osborne(sector: Sector) -> FloatArray:
     >>> osborne(Sector(W, np.ones(2), np.zeros(2), np.ones(2)))
     array([0.0625, 1.    ])
     """
-    return multipliers(sector, _balanced(sector))
+    return multipliers(sector, balanced(sector))
 
 
-def _balanced(sector: Sector) -> FloatArray:
+def balanced(sector: Sector) -> FloatArray:
     """Return y = s^2 by damped simultaneous balancing."""
     W = sector.W
     if scipy.sparse.issparse(W):
@@ -84,8 +86,8 @@ def _balanced(sector: Sector) -> FloatArray:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Moments:
-    """Sums over the active frequencies at (y, t)."""
+class Moments:
+    """What a step needs to know at (y, t); sums over the active frequencies."""
 
     gradient: FloatArray
     """sum tr(G dF/dy_i), which the barrier pushes up."""
@@ -142,7 +144,7 @@ class _Centres:
 
     def moments(
         self, y: FloatArray, t: float, qs: list[ComplexArray], deadline: float = math.inf
-    ) -> _Moments | None:
+    ) -> Moments | None:
         """Return the sums; None when F is not positive definite at some frequency, or time is up."""
         n = len(y)
         gradient, weight = np.zeros(n), np.zeros(n)
@@ -182,8 +184,8 @@ class _Centres:
                 twice = 2.0 * c[:, None] * _real(B, Z.T) * m
                 block += t * c * _size(B).T - twice - twice.T + np.outer(c, c) * _size(Z)
             hessian += block
-            nearest = min(nearest, 1.0 / _norm(G, np.sqrt(y)))
-        return _Moments(gradient, 0.5 * (hessian + hessian.T), mixed, weight, nearest)
+            nearest = min(nearest, 1.0 / top_of(G, np.sqrt(y)))
+        return Moments(gradient, 0.5 * (hessian + hessian.T), mixed, weight, nearest)
 
 
 def _size(M: Any) -> FloatArray:
@@ -197,7 +199,7 @@ def _real(A: Any, B: Any) -> FloatArray:
     return np.asarray(A.real * B.real - A.imag * B.imag)
 
 
-def _norm(G: Any, root: FloatArray) -> float:
+def top_of(G: Any, root: FloatArray) -> float:
     """Return about the largest eigenvalue of root G root, from below: a few steps of Lanczos' method."""
     n = len(root)
     v = np.cos(np.arange(n, dtype=np.float64)) + 1.5
@@ -235,7 +237,7 @@ def _search(
 ) -> _Best:
     """Lower the reach until it is below 1 by some margin, the bound is above 1, or they meet."""
     best = _Best(y, reach)
-    if reach < _ENOUGH and not optimise:
+    if (reach < _ENOUGH and not optimise) or len(y) > FACTORED:
         return best
     centres = _Centres(sector, y)
     origin, y = y / y.max(), np.ones(len(y))
@@ -246,7 +248,7 @@ def _search(
         m = centres.moments(y, t, qs, deadline)
         if m is None:
             break
-        solved = _directions(m, y)
+        solved = directions(m, y)
         if solved is None:
             break
         centring, drift, decrement, dual = solved
@@ -269,7 +271,8 @@ def _search(
                 t = 1.05 * here
                 continue
             enough = 0.5 * (enough + best.lower)
-        y, t = _step(centres, y, t, qs, m.nearest, centring, drift, decrement)
+        inside = partial(centres.inside, qs=qs)
+        y, t = stepped(inside, y, t, m.nearest, centring, drift, decrement)
     if best.lower < 1.0 or optimise:
         here = Reach(sector, origin * y, 5e-4).at()
         if here < best.reach:
@@ -281,7 +284,7 @@ def _frequencies(sector: Sector, count: int) -> list[ComplexArray]:
     return [frequency(sector.a, float(angle)) for angle in np.linspace(0.0, math.pi, count)]
 
 
-def _directions(m: _Moments, y: FloatArray) -> tuple[FloatArray, FloatArray, float, float] | None:
+def directions(m: Moments, y: FloatArray) -> tuple[FloatArray, FloatArray, float, float] | None:
     """Return the centring direction, the tangent of the central path by t, the decrement, the dual gap.
 
     The path keeps the sum of log y: no scale is preferred, and decoupled units stay where they are. A dual
@@ -312,11 +315,10 @@ def _directions(m: _Moments, y: FloatArray) -> tuple[FloatArray, FloatArray, flo
     return centring, tangent, math.sqrt(max(0.0, float(centring @ (H @ centring)))), dual
 
 
-def _step(
-    centres: _Centres,
+def stepped(
+    inside: Callable[[FloatArray, float], bool],
     y: FloatArray,
     t: float,
-    qs: list[ComplexArray],
     nearest: float,
     centring: FloatArray,
     tangent: FloatArray,
@@ -329,7 +331,7 @@ def _step(
 
     for fall in (100.0, 30.0, 10.0, 4.0, 2.5, 1.6, 1.0, 0.6):
         shift = -fall * nearest
-        if t + shift > 0.0 and centres.inside(moved(centring + shift * tangent), t + shift, qs):
+        if t + shift > 0.0 and inside(moved(centring + shift * tangent), t + shift):
             # Not to the edge: the next step starts better from inside.
             shift *= 0.85
             return moved(centring + shift * tangent), t + shift
@@ -372,7 +374,7 @@ def optimal_lurie(
     began = time.perf_counter()
     half = 0.5 * (sector.high - sector.low)
     ones = np.ones(len(half))
-    starts = [_balanced(sector), ones]
+    starts = [balanced(sector), ones]
     if start is not None and bool(np.any(half > 0.0)):
         given = start / np.where(half > 0.0, half, np.inf) ** 2
         starts.append(np.where(given > 0.0, given, given.max()))

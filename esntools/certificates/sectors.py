@@ -23,6 +23,7 @@ from esntools._typing import FloatArray
 
 __all__ = [
     "CLEARANCE",
+    "FACTORED",
     "BoundReached",
     "Candidate",
     "Rung",
@@ -35,6 +36,9 @@ __all__ = [
 ]
 
 CLEARANCE: Final = 1e-9
+
+#: Up to this many units matrices are factored; beyond, only what products by W can do.
+FACTORED: Final = 3000
 
 
 @final
@@ -159,10 +163,15 @@ def congruence(S: FloatArray) -> FloatArray | None:
 
 def uniform_slope_radius(sector: Sector) -> float:
     """Return the spectral radius at the largest equal slopes; at 1 or above, no rung here can succeed."""
-    J = np.diag(1.0 - sector.a) + (sector.a * sector.high)[:, None] * sector.W
-    if len(J) <= 400:
+    n, rows = len(sector.a), sector.a * sector.high
+    if scipy.sparse.issparse(sector.W):
+        J = scipy.sparse.diags_array(rows) @ sector.W + scipy.sparse.diags_array(1.0 - sector.a)
+        J = J.toarray() if n <= 400 else scipy.sparse.csr_array(J)
+    else:
+        J = np.diag(1.0 - sector.a) + rows[:, None] * sector.W
+    if n <= 400:
         return float(np.abs(np.linalg.eigvals(J)).max())
-    start = np.cos(np.arange(len(J), dtype=np.float64))
+    start = np.cos(np.arange(n, dtype=np.float64))
     try:
         values = scipy.sparse.linalg.eigs(J, k=6, which="LM", return_eigenvectors=False, v0=start, tol=1e-4)
     except scipy.sparse.linalg.ArpackError as error:
@@ -171,13 +180,18 @@ def uniform_slope_radius(sector: Sector) -> float:
     return float(np.abs(values).max(initial=0.0))
 
 
-def norm2(M: FloatArray) -> float:
-    """Return the largest singular value."""
-    if len(M) <= 300:
-        return float(np.linalg.norm(M, 2))
-    start = np.cos(np.arange(len(M), dtype=np.float64))
+def norm2(M: Any) -> float:
+    """Return the largest singular value of a dense or sparse matrix."""
+    n = M.shape[0]
+    if n <= 300:
+        return float(np.linalg.norm(M.toarray() if scipy.sparse.issparse(M) else M, 2))
+    start = np.cos(np.arange(n, dtype=np.float64))
     try:
         value = scipy.sparse.linalg.svds(M, k=1, return_singular_vectors=False, v0=start, tol=1e-6)
     except scipy.sparse.linalg.ArpackError:
+        if scipy.sparse.issparse(M):
+            # An upper bound, and sharp for the few matrices on which the iteration breaks down.
+            size = abs(M)
+            return math.sqrt(float(size.sum(axis=0).max()) * float(size.sum(axis=1).max()))
         return float(np.linalg.norm(M, 2))
     return float(value[0])
