@@ -19,14 +19,14 @@ import math
 import time
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Final, Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 
 from esntools._typing import Document, FloatArray
 from esntools.activations import Activation
 from esntools.certificates import check
-from esntools.certificates.documents import array_section
+from esntools.certificates.documents import array_section, slopes_section
 from esntools.certificates.refine import refined_fixed_point
 from esntools.certificates.sectors import Sector
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
@@ -45,8 +45,9 @@ __all__ = [
 
 #: The checker encloses slopes again; rounding ours outwards by this leaves room for both roundings.
 _ROOM: Final = 2.0**-20
-#: Chords are enclosed by subdivision, which must come to an end.
-_CHORD_ROOM: Final = 2.0**-16
+#: Chords are enclosed by subdivision, which comes to an end with this room (FORMAT.md, section 3.4).
+_CHORD_ROOM: Final = 2.0**-10
+_CHORD_DIGITS: Final = 2.0**-13
 _SAMPLES: Final = 2001
 
 
@@ -129,10 +130,6 @@ def effective_weights(network: EchoStateNetwork) -> FloatArray:
     return network.folded().dense_W() if network.W_fb is not None else network.dense_W()
 
 
-def _slopes_section(range_: str, low: FloatArray, high: FloatArray, **more: Any) -> Document:
-    return {"range": range_, **more, "low": array_section(low), "high": array_section(high)}
-
-
 def global_region(network: EchoStateNetwork) -> Region:
     """Return the region of every input and all states: the slopes of phi on the line.
 
@@ -143,7 +140,7 @@ def global_region(network: EchoStateNetwork) -> Region:
     n = network.n_units
     low, high = (np.full(n, s) for s in global_slopes(network.activation))
     sector = Sector(effective_weights(network), network.leak_rate, low, high)
-    return Region(sector, _slopes_section("global", low, high), AnyInput(), "all")
+    return Region(sector, slopes_section("global", low, high), AnyInput(), "all")
 
 
 def _box_arguments(network: EchoStateNetwork, box: InputBox) -> tuple[FloatArray, FloatArray, int] | None:
@@ -206,7 +203,7 @@ def box_region(network: EchoStateNetwork, inputs: InputClass) -> Region | None:
     if found is None:
         return None
     sector, steps = found
-    section = _slopes_section("box", sector.low, sector.high, steps=steps)
+    section = slopes_section("box", sector.low, sector.high, steps=steps)
     return Region(sector, section, inputs, "box", steps)
 
 
@@ -362,7 +359,7 @@ def secant_region(
     section, x, _ = ball
     least, largest = _chord_range(phi, centre - radius, centre + radius, W @ x + drive)
     floor, ceiling = global_slopes(phi)
-    low = np.maximum(floor, (np.floor(least / _CHORD_ROOM) - 1.0) * _CHORD_ROOM)
-    high = np.minimum(ceiling, (np.ceil(largest / _CHORD_ROOM) + 1.0) * _CHORD_ROOM)
-    slopes = _slopes_section("secant", low, high, steps=steps, ball=section)
+    low = np.maximum(floor, np.floor((least - _CHORD_ROOM) / _CHORD_DIGITS) * _CHORD_DIGITS)
+    high = np.minimum(ceiling, np.ceil((largest + _CHORD_ROOM) / _CHORD_DIGITS) * _CHORD_DIGITS)
+    slopes = slopes_section("secant", low, high, steps=steps, ball=section)
     return Region(Sector(W, network.leak_rate, low, high), slopes, inputs, "box", steps, x)

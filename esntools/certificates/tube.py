@@ -1,0 +1,368 @@
+r"""A tube around one driven trajectory in which states are proved to forget their differences.
+
+Where no proof holds for all states, one may hold near the trajectory that a recorded input drives. Along it
+matrices P_k are propagated backwards so that every Jacobian J met within the tube at step k satisfies
+:math:`J^\top P_{k+1} J \le \lambda^2 P_k`; in these norms two trajectories in the tube approach each other by
+the factor λ in every step. The conditions and their proof are in FORMAT.md, section 7.3; here λ and the
+radius are chosen in floating point.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Final, TypeAlias, final
+
+import numpy as np
+from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
+
+from esntools._typing import Document, FloatArray, Progress, no_progress
+from esntools.certificates import check
+from esntools.certificates.documents import array_section, check_certificate, local_document
+from esntools.errors import InvalidInputError
+from esntools.inputs import InputSignal
+from esntools.network import EchoStateNetwork
+from esntools.readout import checked_array
+
+__all__ = ["NoTube", "Tube", "certify_tube"]
+
+#: Room for the checker's rounding: it is asked to do with a radius below what ours allows.
+_ROOM: Final = 0.97
+#: Seconds that a check may take, and what it takes per step and cubed unit on one slow core.
+_CHECK_SECONDS: Final = 60.0
+_SECONDS_PER_CUBE: Final = 1.5e-7
+
+
+#: Activations whose slope is even and falls with |z|; their ranges are two values.
+_FALLING: Final = ("tanh", "logistic", "erf", "softsign")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Tube:
+    """A certified tube around a driven trajectory.
+
+    Attributes
+    ----------
+    rate : float
+        In the norms of the tube differences shrink at least by this factor per step.
+    radius : float
+        Euclidean radius: what starts within it of the first state stays in the tube.
+    states : array (steps + 1, n_units)
+        The trajectory.
+    steps : int
+        How many steps are covered; fewer than the signal has when the check would take too long.
+    washout : int or None
+        After so many steps any two states that started within `radius` agree within epsilon in every
+        component; None when that is later than the tube ends.
+    amplification : float
+        |x[k] - y[k]| <= amplification * rate^k * |x[0] - y[0]|, Euclidean norms.
+    document : dict
+        The certificate.
+    sentence : str
+        The same in words.
+    """
+
+    rate: float
+    radius: float
+    states: FloatArray
+    steps: int
+    washout: int | None
+    amplification: float
+    document: Document
+    sentence: str
+
+
+@final
+@dataclass(frozen=True)
+class NoTube:
+    """No tube was certified; `reason` says why."""
+
+    reason: str
+
+
+TubeResult: TypeAlias = Tube | NoTube
+
+
+class _Path:
+    """A trajectory in floating point and what the recursion needs along it."""
+
+    def __init__(self, network: EchoStateNetwork, u: FloatArray, x0: FloatArray) -> None:
+        folded = network.folded()
+        self.W, self.a, self.phi = folded.dense_W(), network.leak_rate, network.activation
+        self.n, self.steps = network.n_units, len(u)
+        self.states, self.z = np.empty((len(u) + 1, self.n)), np.empty((len(u), self.n))
+        self.states[0] = x0
+        drive = u @ folded.W_in.T + folded.b
+        for k, v in enumerate(drive):
+            self.z[k] = self.W @ self.states[k] + v
+            self.states[k + 1] = (1.0 - self.a) * self.states[k] + self.a * self.phi(self.z[k])
+        self.rows = np.linalg.norm(self.W, axis=1)
+        size = np.abs(self.W) @ np.abs(self.states).max(axis=0) + np.abs(drive).max(axis=0, initial=0.0) + 1.0
+        self.error = 2.0**-48 * size
+
+    def exponent(self) -> float:
+        """Return the conditional Lyapunov exponent, the mean logarithm of the growth of one direction."""
+        v, total, count = np.cos(np.arange(self.n)), 0.0, 0
+        for k in range(self.steps):
+            v = (1.0 - self.a) * v + self.a * self.phi.slope(self.z[k]) * (self.W @ v)
+            size = float(np.linalg.norm(v))
+            if size == 0.0:
+                return -math.inf
+            v /= size
+            if k >= self.steps // 4:
+                total, count = total + math.log(size), count + 1
+        return total / max(count, 1)
+
+    def slopes(self, k: int, radius: float) -> tuple[FloatArray, FloatArray]:
+        """Return the middle of the slopes met at step k in the tube, and how far they lie from it."""
+        width = self.rows * radius * (1.0 + 1e-9) + self.error
+        z, phi = self.z[k], self.phi
+        if phi.name in _FALLING:
+            near, far = np.maximum(np.abs(z) - width, 0.0), np.abs(z) + width
+            low, high = phi.slope(far) * (1.0 - 2.0**-40), phi.slope(near) * (1.0 + 2.0**-40)
+        else:
+            ranges = (phi.slope_range(p, q) for p, q in zip(z - width, z + width, strict=True))
+            low, high = np.array(list(ranges)).T
+        middle = np.round((low + high) * 2.0**39) / 2.0**40
+        return middle, np.maximum(high - middle, middle - low) + 2.0**-40
+
+    def norms(self, rate: float, radius: float) -> list[FloatArray] | None:
+        """Return P_0 .. P_T, or None when they grow beyond use."""
+        n, identity = self.n, np.eye(self.n) * (1.0 + self.n * 2.0**-39)
+        P = np.eye(n)
+        found = [P]
+        for k in range(self.steps - 1, -1, -1):
+            middle, half = self.slopes(k, radius)
+            J = (self.a * middle)[:, None] * self.W
+            J[np.diag_indices(n)] += 1.0 - self.a
+            M = J.T @ (P @ J)
+            turn = (self.a * half) ** 2 * np.abs(P).sum(axis=1)
+            turned = (self.W.T * turn) @ self.W
+            traces = float(np.trace(turned)), float(np.trace(M))
+            ratio = math.sqrt(traces[0] / traces[1]) if traces[1] > 0.0 else 1.0
+            split = 2.0 ** min(0, max(-30, math.floor(math.log2(max(ratio, 1e-12)))))
+            P = identity + ((1.0 + split) * M + (1.0 + 1.0 / split) * turned) / rate**2
+            if not float(np.abs(P).max()) < 1e14:
+                return None
+            found.append(P)
+        return found[::-1]
+
+    def start_radius(self, rate: float, radius: float) -> float:
+        """Return the Euclidean radius at the start of a tube, 0 when there is none."""
+        norms = self.norms(rate, radius)
+        if norms is None:
+            return 0.0
+        largest = max(float(np.abs(P).sum(axis=1).max()) for P in norms)
+        if self.n * float(self.error.max()) * math.sqrt(largest) > 0.1 * (1.0 - rate) * radius:
+            return 0.0
+        return radius / math.sqrt(float(np.abs(norms[0]).sum(axis=1).max()))
+
+    def best_radius(self, rate: float, deadline: float, guess: float | None = None) -> tuple[float, float]:
+        """Return the tube that has the largest radius at the start, and that radius; zeros for none."""
+        tried: dict[float, float] = {}
+
+        def value(tube: float) -> float:
+            if tube not in tried:
+                tried[tube] = 0.0 if time.perf_counter() > deadline else self.start_radius(rate, tube)
+            return tried[tube]
+
+        tube = guess or 0.1 / max(float(np.median(self.rows)), 1e-9)
+        # Downwards until there is one, then in growing or shrinking steps to the best, then finer.
+        for _ in range(30):
+            if value(tube) > 0.0:
+                break
+            tube *= 0.4
+        else:
+            return 0.0, 0.0
+        # Where every state is proved to be forgotten the tube has no natural end.
+        widest = 10.0 * math.sqrt(self.n) * (1.0 + float(np.abs(self.states).max()))
+        for factor in (2.0, 0.5, 1.25, 0.8):
+            while tube * factor < widest and value(tube * factor) > value(tube):
+                tube *= factor
+        return tube, value(tube)
+
+
+def _validated(
+    network: EchoStateNetwork, u: ArrayLike, x0: ArrayLike | None
+) -> tuple[FloatArray, FloatArray]:
+    signal = InputSignal(u).u
+    if signal.shape[1] != network.n_inputs:
+        raise InvalidInputError(
+            "u", f"shape {signal.shape}", f"must be (n_steps, n_inputs) with n_inputs = {network.n_inputs}"
+        )
+    start = np.zeros(network.n_units) if x0 is None else x0
+    return signal, checked_array(start, "x0", (network.n_units,), "(n_units,)")
+
+
+def _covered(network: EchoStateNetwork, n_steps: int) -> int:
+    """Return how many steps the checker can do in its time."""
+    return max(1, min(n_steps, int(_CHECK_SECONDS / (_SECONDS_PER_CUBE * network.n_units**3 + 1e-3))))
+
+
+def certify_tube(
+    network: EchoStateNetwork,
+    u: ArrayLike,
+    x0: ArrayLike | None = None,
+    *,
+    rate: float | None = None,
+    epsilon: float = 1e-6,
+    budget: float | None = None,
+    progress: Progress = no_progress,
+) -> TubeResult:
+    r"""Prove that states near one driven trajectory forget their differences.
+
+    Let :math:`\bar x_0, \bar x_1, \dots` be the trajectory from x0 under the input series u. The result says
+    that any two trajectories under u that start within `radius` of :math:`\bar x_0` approach each other in
+    every step by the factor `rate`, in norms that vary along the way. It holds for this signal and these
+    states only; where the echo state property is neither proved nor refuted it is what can be proved.
+
+    Parameters
+    ----------
+    network : EchoStateNetwork
+        Without squares in the feedback.
+    u : array_like, shape (n_steps, n_inputs) or (n_steps,)
+        The input series.
+    x0 : array_like, shape (n_units,), optional
+        The initial state, zero by default. A state after a washout gives a larger radius, as a rule.
+    rate : float, optional
+        The rate to prove, 0 < rate < 1. By default it is chosen between the growth that the conditional
+        Lyapunov exponent suggests and 1, where radius times sqrt(-log rate) is largest.
+    epsilon : float
+        For `washout`.
+    budget : float, optional
+        Seconds after which the search gives up; unlimited by default.
+    progress : callable, optional
+        Called with a label and a fraction.
+
+    Returns
+    -------
+    Tube or NoTube
+        `NoTube` has the reason.
+
+    Raises
+    ------
+    InvalidInputError
+        When a shape does not fit, or `rate`, `epsilon` or `budget` is out of range.
+
+    Notes
+    -----
+    With J the Jacobian for the slopes in the middle of those met, θ their distances from it, and σ the sums
+    of the rows of |P_{k+1}|,
+
+    .. math:: \lambda^2 (P_k - I)
+        = (1 + \tau) J^\top P_{k+1} J + (1 + 1/\tau) V^\top \mathrm{diag}(\theta^2 \sigma) V.
+
+    The signal is cut where the exact check would take more than about a minute: 400 steps of 100 units, or
+    3 of 500.
+
+    Examples
+    --------
+    >>> u = np.sin(0.3 * np.arange(60))
+    >>> tube = certify_tube(EchoStateNetwork([[1.2]], W_in=[[2.0]]), u)
+    >>> tube.steps, tube.rate < 0.95, tube.radius > 0.1
+    (60, True, True)
+    """
+    signal, start = _validated(network, u, x0)
+    if rate is not None and not 0.0 < rate < 1.0:
+        raise InvalidInputError("rate", str(rate), "must lie in (0, 1)")
+    if not 0.0 < epsilon < math.inf:
+        raise InvalidInputError("epsilon", str(epsilon), "must be positive")
+    if budget is not None and not budget >= 0.0:
+        raise InvalidInputError("budget", str(budget), "must be a number of seconds, at least 0")
+    if network.activation.expression not in check.ACTIVATIONS:
+        return NoTube(f"the checker does not know the activation {network.activation.expression}")
+    if network.W_fb is not None and network.readout is not None and not network.readout.is_affine:
+        return NoTube("the feedback passes through squares of the states")
+    deadline = math.inf if budget is None else time.perf_counter() + budget
+    with threadpool_limits(limits=1), np.errstate(all="ignore"):
+        return _search(
+            network, signal[: _covered(network, len(signal))], start, rate, epsilon, deadline, progress
+        )
+
+
+def _search(
+    network: EchoStateNetwork,
+    u: FloatArray,
+    x0: FloatArray,
+    rate: float | None,
+    epsilon: float,
+    deadline: float,
+    progress: Progress,
+) -> TubeResult:
+    path = _Path(network, u, x0)
+    if not np.all(np.isfinite(path.states)) or float(np.abs(path.states).max()) > 1e12:
+        return NoTube("the trajectory leaves every bound")
+    growth = math.exp(min(path.exponent(), 1.0))
+    if rate is None and growth >= 1.0:
+        return NoTube(
+            f"the conditional Lyapunov exponent is about {math.log(growth):.3g}: differences do not shrink"
+        )
+    rates = [rate] if rate is not None else [growth + f * (1.0 - growth) for f in (0.3, 0.5, 0.7, 0.9, 0.97)]
+    best = (0.0, 0.0, 0.0)
+    # A piece is enough to choose the rate.
+    piece = path if len(u) <= 80 else _Path(network, u[:80], x0)
+    for k, candidate in enumerate(rates):
+        progress("choosing the rate of the tube", 0.5 * k / len(rates))
+        tube, radius = piece.best_radius(candidate, deadline, best[2] or None)
+        worth = radius * math.sqrt(-math.log(candidate))
+        if worth > best[0]:
+            best = (worth, candidate, tube)
+    worth, chosen, tube = best
+    if time.perf_counter() > deadline:
+        return NoTube("the budget is spent")
+    if worth == 0.0:
+        return NoTube("the slopes near the trajectory vary too much for a tube at this rate")
+    chosen = math.ceil(chosen * 2.0**20) / 2.0**20 if rate is None else rate
+    progress("fitting the tube", 0.5)
+    tube, radius = path.best_radius(chosen, deadline, tube)
+    for share in (0.9, 0.7, 0.4):
+        if radius == 0.0 or time.perf_counter() > deadline:
+            break
+        progress("checking the tube", 0.8)
+        result = _certified(network, u, path, chosen, tube, _ROOM * radius, epsilon, deadline)
+        if result is not None:
+            return result
+        tube, radius = share * tube, path.start_radius(chosen, share * tube)
+    reason = (
+        "the budget is spent" if time.perf_counter() > deadline else "no tube holds over the whole signal"
+    )
+    return NoTube(reason)
+
+
+def _certified(
+    network: EchoStateNetwork,
+    u: FloatArray,
+    path: _Path,
+    rate: float,
+    tube: float,
+    radius: float,
+    epsilon: float,
+    deadline: float,
+) -> Tube | None:
+    steps = max(0, math.ceil(math.log(2.0 * tube / epsilon) / -math.log(rate) * (1.0 + 1e-9)))
+    washout: Document | None = None
+    if steps <= len(u):
+        washout = {"spread": radius.hex(), "epsilon": epsilon.hex(), "steps": steps}
+    document = local_document(
+        network, "contracting-tube",
+        claim={
+            "inputs": {"kind": "signal", "values": array_section(u)},
+            "rate": rate.hex(), "radius": radius.hex(), "washout": washout,
+        },
+        witness={"states": array_section(path.states), "tube": tube.hex(), "entry": None},
+        notes={},
+    )  # fmt: skip
+    if not check_certificate(document, deadline=deadline).valid:
+        return None
+    forgotten = "" if washout is None else f", and agree within {epsilon:g} after {steps} steps"
+    sentence = (
+        f"Proved: under this signal, any two states within {radius:.3g} (Euclidean) of the trajectory's "
+        f"first state approach each other at least by the factor {rate:.4g} per step for {len(u)} steps, in "
+        f"norms along the way{forgotten}."
+    )
+    return Tube(
+        rate, radius, path.states, len(u), steps if washout else None, tube / radius, document, sentence
+    )
