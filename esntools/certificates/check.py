@@ -30,9 +30,10 @@ from typing import Any, NamedTuple
 
 try:
     import flint
-    from flint import arb, fmpz_mat
+    from flint import arb, fmpz, fmpz_mat
 except ImportError:
     arb = fmpz_mat = None
+    fmpz = int
 
 F = Fraction
 Vector = list[Fraction]
@@ -59,12 +60,13 @@ def need(condition: bool, otherwise: str) -> None:
 
 def whole(numbers: Sequence[Any]) -> tuple[list[int], int]:
     """Integers and e: the numbers (floats, or fractions with powers of two below) are integers * 2**-e."""
-    least = min((abs(x) for x in numbers if x), default=1.0)
+    least = min(map(abs, filter(None, numbers)), default=1.0)
     try:
         if not isinstance(least, float):
             raise OverflowError
         e = max(0, 53 - math.frexp(least)[1])
-        integers = [int(math.ldexp(x, e)) for x in numbers]  # exact: doubles have 53 bits
+        # Exact: doubles have 53 bits, and products with powers of two are not rounded.
+        integers = list(map(int, map(operator.mul, numbers, itertools.repeat(2.0**e))))
     except OverflowError:
         ratios = [x.as_integer_ratio() for x in numbers]
         e = max((d.bit_length() - 1 for _, d in ratios), default=0)
@@ -131,6 +133,9 @@ class Plain:
         products = [sum(map(operator.mul, row, c)) for row in self.rows for c in columns]
         return Plain(self.m, other.n, products)
 
+    def __eq__(self, other: Any) -> bool:
+        return bool(self.rows == other.rows)
+
     def __add__(self, other: Plain) -> Plain:
         return Plain(self.m, self.n, list(map(operator.add, self.entries(), other.entries())))
 
@@ -139,54 +144,57 @@ Integers: Any = fmpz_mat or Plain
 
 
 class Matrix:
-    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; what it leads to is rounded to `bits`."""
+    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; rounded to `bits` bits before it is a factor."""
 
     def __init__(self, body: Any, e: int, err: int = 0, bits: int | None = None) -> None:
         self.body, self.e, self.err, self.bits = body, e, err, bits
         self.m, self.n = body.nrows(), body.ncols()
-        self.transposed: Matrix | None = None
-        self.row_sums: list[int] | None = None
 
     @classmethod
     def of(cls, m: int, n: int, numbers: Sequence[Any]) -> Matrix:
         integers, e = whole(numbers)
         return cls(Integers(m, n, integers), e)
 
-    @property
+    @functools.cached_property
     def T(self) -> Matrix:
-        if self.transposed is None:
-            self.transposed = Matrix(self.body.transpose(), self.e, self.err, self.bits)
-            self.transposed.transposed = self
-        return self.transposed
+        other = Matrix(self.body.transpose(), self.e, self.err, self.bits)
+        other.__dict__["T"] = self
+        if "short" in self.__dict__:
+            other.__dict__["short"] = other if self.short is self else self.short.T
+        return other
 
     def keep(self, bits: int | None) -> Matrix:
-        """Round to `bits` bits, now and in what is computed from it; None: never."""
-        if bits is None:
+        """The same, in products rounded to `bits` bits; None: never."""
+        return Matrix(self.body, self.e, self.err, bits)
+
+    @functools.cached_property
+    def short(self) -> Matrix:
+        """Rounded down to `bits` bits."""
+        if self.bits is None:
             return self
         entries = self.body.entries()
-        drop = int(max(map(abs, entries), default=0)).bit_length() - bits
+        drop = int(max(map(abs, entries), default=0)).bit_length() - self.bits
         if drop <= 0:
-            return Matrix(self.body, self.e, self.err, bits)
-        half = 1 << (drop - 1)
-        body = Integers(self.m, self.n, [(x + half) >> drop for x in entries])
-        return Matrix(body, self.e - drop, (self.err >> drop) + 2, bits)
+            return self
+        body = Integers(self.m, self.n, list(map(operator.rshift, entries, itertools.repeat(fmpz(drop)))))
+        return Matrix(body, self.e - drop, (self.err >> drop) + 2, self.bits)
+
+    @functools.cached_property
+    def sums(self) -> list[int]:
+        """Row sums of the absolute values of body."""
+        flat, n = list(map(abs, self.body.entries())), self.n
+        return [int(sum(flat[i : i + n])) for i in range(0, self.m * n, n)]
 
     def made(self, body: Any, e: int, err: int, other: Matrix | None = None) -> Matrix:
         both = [M.bits for M in (self, other) if M is not None and M.bits is not None]
-        return Matrix(body, e, err).keep(min(both, default=None))
-
-    def sums(self) -> list[int]:
-        """Row sums of the absolute values of body."""
-        if self.row_sums is None:
-            flat, n = self.body.entries(), self.n
-            self.row_sums = [int(sum(map(abs, flat[i * n : (i + 1) * n]))) for i in range(self.m)]
-        return self.row_sums
+        return Matrix(body, e, err, min(both, default=None))
 
     def __mul__(self, other: Matrix) -> Matrix:
-        err = self.n * self.err * other.err
-        err += self.err * max(other.T.sums()) if self.err else 0
-        err += other.err * max(self.sums()) if other.err else 0
-        return self.made(self.body * other.body, self.e + other.e, err, other)
+        a, b = self.short, other.short
+        err = a.n * a.err * b.err
+        err += a.err * max(b.T.sums) if a.err else 0
+        err += b.err * max(a.sums) if b.err else 0
+        return a.made(a.body * b.body, a.e + b.e, err, b)
 
     def __add__(self, other: Matrix) -> Matrix:
         e = max(self.e, other.e)
@@ -201,10 +209,11 @@ class Matrix:
     def scaled(self, factors: Vector) -> Matrix:
         """diag(factors) * self."""
         scale, e = whole(factors)
-        flat, n = self.body.entries(), self.n
-        entries = [c * x for i, c in enumerate(scale) for x in flat[i * n : (i + 1) * n]]
-        err = self.err * max(map(abs, scale))
-        return self.made(Integers(self.m, n, entries), self.e + e, err)
+        M = self.short
+        flat, n = M.body.entries(), self.n
+        entries = [c * x for i, c in enumerate(map(fmpz, scale)) for x in flat[i * n : (i + 1) * n]]
+        err = M.err * max(map(abs, scale))
+        return M.made(Integers(self.m, n, entries), M.e + e, err)
 
     def plus(self, values: Vector) -> Matrix:
         """self + diag(values)."""
@@ -221,7 +230,7 @@ class Matrix:
         return Rows([(range(n), flat[i * n : (i + 1) * n]) for i in range(self.m)], self.e, n)
 
     def symmetric(self) -> bool:
-        return bool(self.body.entries() == self.body.transpose().entries())
+        return bool(self.body == self.T.body)
 
 
 Blocks = list[list[Any]]  # a matrix cut into blocks; None is a block of zeros
@@ -252,7 +261,7 @@ def dominance(S: Blocks, R: Blocks, slack: Vector | None = None) -> Fraction:
         for (j, i), M in parts.items():
             if b in (i, j):
                 sums, shift = (M if b == j else M.T), e - M.e
-                margins = [x - ((s + sums.n * M.err) << shift) for x, s in zip(margins, sums.sums())]
+                margins = [x - ((s + sums.n * M.err) << shift) for x, s in zip(margins, sums.sums)]
         least += [F(x, 1 << e) for x in margins]
     return min(map(operator.sub, least, slack) if slack else least)
 
@@ -456,11 +465,12 @@ class Array(NamedTuple):
     def nonzero(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[float, ...]]:
         if self.at is not None:
             return *self.at, self.flat
-        chosen = [k for k, x in enumerate(self.flat) if x]
-        width = self.shape[1]
+        m, n = self.shape
+        rows = itertools.chain.from_iterable(itertools.repeat(i, n) for i in range(m))
+        columns = itertools.cycle(range(n)) if n else ()
         return (
-            tuple(k // width for k in chosen), tuple(k % width for k in chosen),
-            tuple(x for x in self.flat if x),
+            tuple(itertools.compress(rows, self.flat)), tuple(itertools.compress(columns, self.flat)),
+            tuple(filter(None, self.flat)),
         )  # fmt: skip
 
     def rows(self) -> Rows:
@@ -662,8 +672,7 @@ def quadratic(V: Rows, P: Matrix, R: Matrix) -> Norm:
     """The norm sqrt(d'Pd), P found positive definite by R."""
     for bits in precisions(P.n):
         # Any R will do, so the rounded one is taken for exact.
-        short = R.keep(bits)
-        short.err = 0
+        short = Matrix(R.keep(bits).short.body, R.keep(bits).short.e, 0, bits)
         mu = dominance([[P.keep(bits)]], [[short]])
         if mu > 0:
             break
@@ -1010,7 +1019,7 @@ class Ball:
         self.error = Rows(errors, PREC, n * p)
         ones = [F(1)] * (n * p)
         inner = (C * self.middle.plus([F(-1)] * (n * p))).plus(ones)
-        slope = [F(s, 1 << inner.e) for s in inner.sums()]
+        slope = [F(s, 1 << inner.e) for s in inner.sums]
         size = C.rows().size
         near, unsure = size.times(residual), size.times(self.error.times(ones))
         need(
@@ -1171,7 +1180,7 @@ def tube(document: Any, net: Network) -> str:
         P = on_grid(P)
         if entry is not None:
             kept_P[k] = P
-    need(radius**2 * F(max(P.sums()), 1 << P.e) <= rho**2, "claim.radius: does not fit into the tube")
+    need(radius**2 * F(max(P.sums), 1 << P.e) <= rho**2, "claim.radius: does not fit into the tube")
     start = enter(net, us, entry, x[0], rho, lam, pushes, kept_P) if entry is not None else 0
     what = f"contraction by {float(lam):.6g} per step within {float(radius):.6g} of a signal's response"
     if washout is None:
