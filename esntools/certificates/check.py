@@ -279,16 +279,23 @@ class Rows:
 
     @functools.cached_property
     def full(self) -> Matrix:
+        return self.matrix(None)
+
+    def matrix(self, bits: int | None, factors: Vector | None = None) -> Matrix:
+        """diag(factors) * self as a full matrix, rounded to `bits` bits now and in products."""
         if max(len(self.rows), self.width) > MAX_UNITS:
             raise Undecided(f"this theorem needs a full matrix; this checker stops at {MAX_UNITS} units")
+        scale, e = whole(factors) if factors else ([1] * len(self.rows), 0)
         flat: list[int] = []
-        for columns, row in self.rows:
+        for c, (columns, row) in zip(scale, self.rows):
             line = row if len(row) == self.width else [0] * self.width
             if line is not row:
                 for j, x in zip(columns, row):
                     line[j] = x
-            flat += line
-        return Matrix(Integers(len(self.rows), self.width, flat), self.e)
+            flat += [c * x for x in line] if factors else line
+        drop = max(0, max(map(abs, flat)).bit_length() - bits) if bits else 0
+        body = Integers(len(self.rows), self.width, [x >> drop for x in flat] if drop else flat)
+        return Matrix(body, self.e + e - drop, 1 if drop else 0, bits)
 
     def times(self, v: Vector) -> Vector:
         integers, e = whole(v)
@@ -712,8 +719,8 @@ def weighted(of: Set, r: Fraction, witness: Any, plain: bool) -> Norm:
     own = [x * (r * r - 1 + a) for x, a in zip(y, of.a)]
     pull = [-a * x * g * g for a, x, g in zip(of.a, y, of.gain)]
     for bits in precisions(n):
-        V = of.V.full.keep(bits)
-        if dominance([[(V.T * V.scaled(pull)).plus(own)]], [[R.keep(bits)]]) > 0:
+        V, pulled = of.V.matrix(bits), of.V.matrix(bits, pull)
+        if dominance([[(V.T * pulled).plus(own)]], [[R.keep(bits)]]) > 0:
             break
     else:
         raise Invalid("witness: the matrix is not positive definite at this rate")
@@ -750,10 +757,10 @@ def lurie(of: Set, r: Fraction, witness: Any) -> Norm:
     minus = [-x for x in half]
     middle = [a * (p + q) / 2 for a, p, q in zip(of.a, of.low, of.high)]
     for bits in precisions(2 * n):
-        V, p = of.V.full.keep(bits), P.keep(bits)
-        J = V.scaled(middle).plus([1 - a for a in of.a])
+        V, p = of.V.matrix(bits), P.keep(bits)
+        J = of.V.matrix(bits, middle).plus([1 - a for a in of.a])
         PJ = p * J
-        corner = p.by(r * r) + (J.T * PJ + V.T * V.scaled(X)).by(F(-1))
+        corner = p.by(r * r) + (J.T * PJ + V.T * of.V.matrix(bits, X)).by(F(-1))
         side = PJ.scaled(minus)
         last = p.scaled(minus).T.scaled(half).plus(X)
         if dominance([[corner, side.T], [side, last]], kept(R, bits)) > 0:
@@ -769,7 +776,7 @@ def vertices(of: Set, r: Fraction, witness: Any) -> Norm:
     for D in itertools.product(*({p, q} for p, q in zip(of.low, of.high))):
 
         def definite(bits: int | None, D: tuple[Fraction, ...] = D) -> bool:
-            J = of.V.full.keep(bits).scaled(list(map(operator.mul, of.a, D))).plus([1 - a for a in of.a])
+            J = of.V.matrix(bits, list(map(operator.mul, of.a, D))).plus([1 - a for a in of.a])
             S = P.by(r * r) + (J.T * (P.keep(bits) * J)).by(F(-1))
             flat = list(map(int, S.body.entries()))
             return eliminated([[x - (i == j) * n * S.err for j, x in enumerate(flat[i * n : (i + 1) * n])]
@@ -961,7 +968,7 @@ def multipliers(net: Network, low: Vector, high: Vector, r: Fraction, witness: A
     for bits in precisions(2 * n):
         p = P.keep(bits)
         corner = p.by(r * r) + p.scaled(keep).T.scaled([-x for x in keep])
-        side = p.scaled(minus).T.scaled(keep).T + (Q.keep(bits) * net.V.full.keep(bits)).by(F(-1))
+        side = p.scaled(minus).T.scaled(keep).T + (Q.keep(bits) * net.V.matrix(bits)).by(F(-1))
         # (Q + Q') / high is not dyadic: round it, to the accuracy of the rest.
         last = p.scaled(minus).T.scaled(a) + quotient(double, high[0], bits or 200)
         if dominance([[corner, side.T], [side, last]], kept(R, bits)) > 0:
@@ -1155,7 +1162,7 @@ def tube(document: Any, net: Network) -> str:
     need(net.bend is None, "feedback through squares is outside the theorems")
     flat = array(states, "witness.states", T + 1, n).dense()
     x = [[F(c) for c in flat[k * n : (k + 1) * n]] for k in range(T + 1)]
-    V, ones = net.V.full.keep(BITS), [F(1)] * n
+    V, ones = net.V.matrix(BITS), [F(1)] * n
     turn = [up_root(F(sum(c * c for c in row), 1 << 2 * net.V.e)) * rho for _, row in net.V.rows]
     # In matrices that are rounded, P >= I is what the multiple of I that pays for the rounding ensures.
     P, pushes, kept_P = Matrix.of(n, n, [0.0] * (n * n)).plus(ones), [F(0)] * T, {}
@@ -1170,10 +1177,10 @@ def tube(document: Any, net: Network) -> str:
         slopes = list(itertools.starmap(phi.slopes_on, around(z, turn)))
         D = [F(p + q >> PREC - 39, 1 << 40) for p, q in slopes]
         theta = [s * max(F(q, ONE) - d, d - F(p, ONE)) for s, d, (p, q) in zip(a, D, slopes)]
-        J = V.scaled(list(map(operator.mul, a, D))).plus([1 - s for s in a])
+        J = net.V.matrix(BITS, list(map(operator.mul, a, D))).plus([1 - s for s in a])
         M = J.T * (P * J)
         wide = [t * t * s for t, s in zip(theta, size.times(ones))]
-        W = V.T * V.scaled(wide)
+        W = V.T * net.V.matrix(BITS, wide)
         tau = balance(W, M)
         grown = M.by(up_on_grid((1 + tau) / lam**2)) + W.by(up_on_grid((1 + 1 / tau) / lam**2))
         P = Matrix(grown.body, grown.e).plus([1 + F(n * grown.err, 1 << grown.e)] * n)
