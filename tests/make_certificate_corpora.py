@@ -314,26 +314,23 @@ def locals_() -> dict[str, Document]:
     ):
         x = settle(PAIR, start, [PAIR.drive([0.0, 0.0])]).ravel()
         high = short_up(PAIR, x, 0.0625)
-        witness = {
-            "spectral-norm": lambda high=high: schur(PAIR, 0, high, 0.9375, None),
-            "incremental-lurie": lambda high=high: lurie(PAIR, 0, high, 0.9375, 0.25),
-            "diagonal-schur": lambda high=high: schur(PAIR, 0, high, 0.9375, [1.0, 2.0]),
-            "cascade": lambda: {
-                "blocks": [
-                    block([0], "perron-weights", 0.75, {"weights": array([1.0])}),
-                    block([1], "diagonal-schur", 0.75, {"weights": array([1.0]), "R": array([[2.0]])}),
-                ],
-                "weights": array([1.0, 1.0]),
-            },
-        }[theorem]()
+        if theorem == "incremental-lurie":
+            witness = lurie(PAIR, 0, high, 0.9375, 0.25)
+        elif theorem == "cascade":
+            one = block([0], "perron-weights", 0.75, {"weights": array([1.0])})
+            two = block([1], "diagonal-schur", 0.75, {"weights": array([1.0]), "R": array([[2.0]])})
+            witness = {"blocks": [one, two], "weights": array([1.0, 1.0])}
+        else:
+            witness = schur(PAIR, 0, high, 0.9375, None if theorem == "spectral-norm" else [1.0, 2.0])
         parts.append(attracting(theorem, 0.9375, (0, high), x, 0.0625, witness))
     found["responses-four-zero"] = balls(PAIR, ZERO, parts)
     parts = []
-    wells_ = ([0.0, 0.0], 0.75, 1.0, [1.0, 0.25]), ([1.0, 0.5], 0.0, [0.0625, 0.875], [1.0, 1.0])
-    for start, low, high, v in wells_:
+    for start, bounds, v in (
+        ([0.0, 0.0], ([0.75, 0.75], [1.0, 1.0]), [1.0, 0.25]),
+        ([1.0, 0.5], ([0.0, 0.0], [0.0625, 0.875]), [1.0, 1.0]),
+    ):
         x = settle(SQUARES, start, [SQUARES.drive([])]).ravel()
-        witness = {"weights": array(v)}
-        parts.append(attracting("perron-weights", 0.9375, (low, high), x, 2.0**-9, witness))
+        parts.append(attracting("perron-weights", 0.9375, bounds, x, 2.0**-9, {"weights": array(v)}))
     found["responses-squares"] = balls(SQUARES, ZERO, parts)
     return found | tubes()
 
