@@ -1,346 +1,364 @@
-"""Witnesses against the echo state property: constant inputs under which states are not forgotten.
+"""Witnesses against the echo state property: inputs under which states are not forgotten.
 
-Two fixed points under one input are two responses; one unstable fixed point is a response that nearby states
-leave. Both are searched for by Newton's method in floating point and become claims only when the exact
-checker has agreed; the theorems, with proofs, are in FORMAT.md, section 5.
+Two responses to one input are two; an unstable response is one that nearby states leave. Constant inputs come
+first, then cycles at a constant input, periodic inputs, and the worst slopes or inputs. All are searched for
+in floating point and become claims only when the exact checker has agreed; the theorems, with proofs, are in
+FORMAT.md, section 6.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
-import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, final
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Final
 
 import numpy as np
-import scipy.linalg
+from threadpoolctl import threadpool_limits
 
-from esntools._typing import ComplexArray, Document, FloatArray, Progress, no_progress
+from esntools._typing import Document, FloatArray, Progress, RandomState, no_progress
+from esntools.certificates.adversary import find_slope_pattern, find_worst_input, periodic_drive
+from esntools.certificates.attracting import certify_echo_index
 from esntools.certificates.documents import array_section, check_certificate, refuted_document
-from esntools.certificates.refine import refined_fixed_point
-from esntools.certificates.sectors import congruence
+from esntools.certificates.witness import (
+    DrivenMap,
+    Refutation,
+    Response,
+    distance,
+    response_ball,
+    unstable_witness,
+)
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
-__all__ = ["Equilibrium", "Refutation", "find_refutation", "origin_gain"]
+__all__ = ["Refutation", "Response", "find_refutation", "origin_gain"]
 
-_TOLERANCE: Final = 1e-11
-# The checker encloses phi at the centre in units of 2**-80.
-_ENCLOSURE: Final = 2.0**-77
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Equilibrium:
-    """A fixed point found in floating point, under a constant drive."""
-
-    x: FloatArray
-    eigenvalues: ComplexArray
-
-    @property
-    def stable(self) -> bool:
-        return bool(np.all(np.abs(self.eigenvalues) < 1.0))
+_PERIODS: Final = (2, 3, 4)
+# Lifts are checked as dense matrices of this many rows at most.
+_LIFTED_UNITS: Final = 800
+_APART: Final = 1e-6
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class Refutation:
-    """A verified witness: the document, the constant input, and the fixed points that it shows."""
-
-    document: Document
-    theorem: str
-    input: FloatArray
-    points: tuple[Equilibrium, ...]
+# -- candidates of inputs -------------------------------------------------------------------------------
 
 
-class _Map:
-    """The network at one constant drive: z = W x + bend x^2 + drive, with the feedback folded in."""
+def _box_points(box: InputBox, rng: np.random.Generator) -> list[FloatArray]:
+    """The point nearest to 0, the middle, corners, and some points within."""
+    low, high, n_in = box.low, box.high, len(box.low)
 
-    def __init__(self, network: EchoStateNetwork, drive: FloatArray, u: FloatArray | None = None) -> None:
-        # The drive is rounded; the input that it comes from, where there is one, is exact.
-        self.network, self.a, self.drive, self.u = network, network.leak_rate, drive, u
-        self.W = network.dense_W()
-        self.bend: FloatArray | None = None
-        readout = network.readout
-        if network.W_fb is not None and readout is not None:
-            self.W = self.W + network.W_fb @ readout.W_out
-            if readout.W_sq is not None:
-                self.bend = network.W_fb @ readout.W_sq
+    def between(share: float | FloatArray) -> FloatArray:
+        # Rounding must not lead out of the box.
+        return np.clip((1.0 - share) * low + share * high, low, high)
 
-    def preactivation(self, x: FloatArray) -> FloatArray:
-        z = self.W @ x + self.drive
-        return z if self.bend is None else z + self.bend @ (x * x)
-
-    def weights(self, x: FloatArray) -> FloatArray:
-        """The effective recurrent weights at x."""
-        return self.W if self.bend is None else self.W + 2.0 * self.bend * x
-
-    def step(self, x: FloatArray) -> FloatArray:
-        return np.asarray((1.0 - self.a) * x + self.a * self.network.activation(self.preactivation(x)))
-
-    def slopes(self, x: FloatArray) -> FloatArray:
-        return self.network.activation.slope(self.preactivation(x))
-
-    def jacobian(self, x: FloatArray) -> FloatArray:
-        return np.asarray(np.diag(1.0 - self.a) + (self.a * self.slopes(x))[:, None] * self.weights(x))
-
-    def newton(self, x: FloatArray) -> FloatArray | None:
-        """Return a zero of x - phi(z(x)) near x, or None. Steps that do not help are halved."""
-        phi = self.network.activation
-        g = x - phi(self.preactivation(x))
-        size = float(np.abs(g).max())
-        for _ in range(40):
-            Dg = np.eye(len(x)) - self.slopes(x)[:, None] * self.weights(x)
-            try:
-                step = np.linalg.solve(Dg, g)
-            except np.linalg.LinAlgError:
-                return None
-            if not np.all(np.isfinite(step)):
-                return None
-            for halving in range(6):
-                trial = x - step * 0.5**halving
-                g_trial = trial - phi(self.preactivation(trial))
-                size_trial = float(np.abs(g_trial).max())
-                if size_trial < size or size_trial < 1e-15:
-                    break
-            converged = size < _TOLERANCE and not size_trial < 0.5 * size
-            if size_trial < size:
-                x, g, size = trial, g_trial, size_trial
-            elif not converged:
-                return None
-            if converged or size == 0.0:
-                return x
-        return x if size < _TOLERANCE else None
+    corners = [np.where([(k >> j) & 1 for j in range(n_in)], high, low) for k in range(2 ** min(n_in, 3))]
+    count = 0 if np.all(low == high) else 2 if n_in == 1 else 6
+    several = [between(rng.uniform(size=n_in)) for _ in range(count)]
+    points = [np.clip(np.zeros(n_in), low, high), 0.5 * low + 0.5 * high, *corners]
+    points += [between(0.25), between(0.75), *several]
+    return list({tuple(u): u for u in points}.values())
 
 
-def _constants(
-    network: EchoStateNetwork, inputs: InputClass, rng: np.random.Generator
-) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Yield admissible constant inputs with their drives; for AnyInput the input is the drive itself."""
-    n_in = network.n_inputs
-    offset = np.zeros(network.n_units)
-    if network.W_fb is not None and network.readout is not None:
-        offset = network.W_fb @ network.readout.b_out
-
-    def driven(u: FloatArray) -> tuple[FloatArray, FloatArray]:
-        return u, network.b + network.W_in @ u + offset
-
+def _constants(network: EchoStateNetwork, inputs: InputClass, rng: np.random.Generator) -> list[FloatArray]:
+    """Admissible constant inputs; for any input, constant drives."""
     match inputs:
         case AnyInput():
-            yield np.zeros(network.n_units), np.zeros(network.n_units)
-            if np.any(network.b + offset):
-                yield network.b + offset, network.b + offset
+            own = network.b
+            if network.W_fb is not None and network.readout is not None:
+                own = own + network.W_fb @ network.readout.b_out
+            return [np.zeros(network.n_units), *([own] if np.any(own) else [])]
         case Zero():
-            yield driven(np.zeros(n_in))
+            return [np.zeros(network.n_inputs)]
         case Constant():
-            yield driven(inputs.c)
+            return [inputs.c]
         case InputAlphabet():
-            for u in inputs.symbols[:32]:
-                yield driven(u)
+            return list(inputs.symbols[:32])
         case InputBox():
-            low, high = inputs.low, inputs.high
-
-            def between(share: float | FloatArray) -> FloatArray:
-                return np.clip((1.0 - share) * low + share * high, low, high)
-
-            yield driven(np.clip(np.zeros(n_in), low, high))
-            seen = {tuple(np.clip(np.zeros(n_in), low, high))}
-            middle = 0.5 * low + 0.5 * high
-            corners = [
-                np.where([(k >> j) & 1 for j in range(n_in)], high, low) for k in range(2 ** min(n_in, 3))
-            ]
-            # Rounding must not lead out of the box.
-            inner = [between(share) for share in (0.25, 0.75)]
-            several = (
-                [between(rng.uniform(size=n_in)) for _ in range(2 if n_in == 1 else 6)]
-                if np.any(low < high)
-                else []
-            )
-            for u in [middle, *corners, *inner, *several]:
-                if tuple(u) not in seen:
-                    seen.add(tuple(u))
-                    yield driven(u)
+            return _box_points(inputs, rng)
         case InputSignal():
-            return
+            return []
 
 
-def _starts(map_: _Map, rng: np.random.Generator, count: int) -> Iterator[FloatArray]:
+def _words(inputs: InputClass, period: int, rng: np.random.Generator, count: int = 40) -> list[FloatArray]:
+    """Inputs of just this period over symbols, or over points and corners of a box; up to rotation."""
+    match inputs:
+        case InputAlphabet():
+            letters = list(inputs.symbols[:16])
+        case InputBox() if np.any(inputs.low < inputs.high):
+            letters = _box_points(inputs, rng)[: 6 if period == 2 else 4]
+        case _:
+            return []
+    words = []
+    for word in itertools.islice(itertools.product(range(len(letters)), repeat=period), 4096):
+        turns = [word[k:] + word[:k] for k in range(period)]
+        if word == min(turns) and len(set(turns)) == period:
+            words.append(np.array([letters[k] for k in word]))
+    if len(words) > count:
+        words = [words[k] for k in sorted(rng.choice(len(words), count, replace=False))]
+    return words
+
+
+# -- candidates of responses ----------------------------------------------------------------------------
+
+
+def _starts(map_: DrivenMap, rng: np.random.Generator, count: int) -> Iterator[FloatArray]:
+    """States to start Newton's method from, for a constant input."""
     n = len(map_.a)
-    yield np.zeros(n)
+    yield np.zeros((1, n))
     for k in range(count):
         spread = rng.uniform(-1.0, 1.0, n) * (1.0 if k % 2 else rng.uniform(0.05, 1.0))
         state = spread
         if k % 3 != 2:
             with np.errstate(all="ignore"):
-                for _ in range(150):
-                    state = map_.step(state)
+                state = map_.run(spread, 150)[-1]
             if not np.all(np.isfinite(state)) or np.abs(state).max() > 1e6:
                 state = spread
-        yield state
+        yield state[None]
 
 
-def _equilibria(
-    map_: _Map, starts: Iterable[FloatArray], deadline: float, enough: int = 4
-) -> tuple[Equilibrium, ...]:
-    found: list[Equilibrium] = []
+def _responses(
+    map_: DrivenMap, starts: Iterable[FloatArray], deadline: float, enough: int = 4
+) -> tuple[Response, ...]:
+    """Distinct periodic responses that Newton's method finds from the starts."""
+    found: list[Response] = []
     for start in starts:
         if time.perf_counter() > deadline or len(found) >= enough:
             break
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            # A nearly singular Newton matrix is an unlucky start, not an event to report.
-            warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
-            x = map_.newton(start)
-        if x is None or any(float(np.abs(x - p.x).max()) < 1e-6 for p in found):
-            continue
-        found.append(Equilibrium(x, np.linalg.eigvals(map_.jacobian(x)).astype(complex)))
+        response = map_.newton(start)
+        if response is not None and all(distance(response, other) > _APART for other in found):
+            found.append(response)
     return tuple(found)
 
 
-def _ball(map_: _Map, x: FloatArray) -> Document | None:
-    """Return centre, radius and approximate inverse, or None when x is too badly conditioned."""
-    n = len(x)
-    Dg = np.eye(n) - map_.jacobian(x)
-    try:
-        C = np.linalg.inv(Dg)
-    except np.linalg.LinAlgError:
-        return None
-    rows = float(np.abs(Dg).sum(axis=1).max())
-    digits = math.ceil(math.log2(64.0 * n * max(rows, 1.0)))
-    C = np.round(C * 2.0**digits) / 2.0**digits
-    bend = 0.0 if map_.bend is None else np.abs(map_.bend) @ (x * x)
-    size = np.abs(map_.W) @ np.abs(x) + bend + np.abs(map_.drive) + 1.0
-    error = float((np.abs(C) @ (2.0**-52 * size)).max())
-    if not np.isfinite(error) or error > 2.0**-10:
-        return None
-    fine = np.zeros(n)
-    # Over the ball the slopes turn by |phi''| |weights| radius, which C and the weights then magnify.
-    turn = np.abs(map_.weights(x)).sum(axis=1)
-    if 8.0 * error * float((np.abs(C) @ (turn * turn)).max()) > 0.1:
-        refined = refined_fixed_point(map_.network, map_.u, map_.drive, x, C)
-        if refined is not None:
-            x, fine, left = refined
-            error = float((np.abs(C) @ (np.abs(left) + _ENCLOSURE * size)).max())
-    radius = 2.0 ** math.ceil(math.log2(8.0 * error))
-    return {
-        "centre": array_section(x),
-        "fine": array_section(fine),
-        "radius": radius.hex(),
-        "C": array_section(C),
-    }
+def _settled(map_: DrivenMap, rng: np.random.Generator, count: int, periods: int) -> FloatArray:
+    """Random states driven for `periods` periods, then recorded for as many: (periods, period, count, n)."""
+    n, p = len(map_.a), map_.period
+    x = rng.uniform(-1.0, 1.0, (count, n))
+    x[0] = 0.0
+    with np.errstate(all="ignore"):
+        states = map_.run(x, 2 * periods * p)[1 + periods * p :]
+    return states.reshape(periods, p, count, n)
 
 
-def _unstable_witness(map_: _Map, point: Equilibrium) -> Document | None:
-    """Return P, R and v for an unstable fixed point: P - J'PJ > 0 and v'Pv < 0."""
-    moduli = np.abs(point.eigenvalues)
-    if not moduli.max() > 1.0 + 1e-9 or np.abs(moduli - 1.0).min() < 1e-9:
-        return None
-    J = map_.jacobian(point.x)
-    n = len(J)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            P = scipy.linalg.solve_discrete_lyapunov(
-                J.T, np.eye(n), method="direct" if n <= 8 else "bilinear"
-            )
-    except (np.linalg.LinAlgError, ValueError):
-        return None
-    if not np.all(np.isfinite(P)):
-        return None
-    P = 0.5 * (P + P.T)
-    # J'PJ cancels against P; this keeps an error well below the identity that remains.
-    digits = 12 + math.ceil(math.log2(max(1.0, float(n * np.abs(J).sum(axis=0).max() ** 2))))
-    P = np.round(P * 2.0**digits) / 2.0**digits
-    R = congruence(P - J.T @ P @ J)
-    if R is None:
-        return None
-    try:
-        _, vectors = scipy.linalg.eigh(P, subset_by_index=[0, 0])
-    except np.linalg.LinAlgError:
-        # LAPACK's choice of one eigenvector fails on some repeated eigenvalues.
-        _, vectors = np.linalg.eigh(P)
-    v = vectors[:, 0].astype(np.float32).astype(np.float64)
-    if not float(v @ P @ v) < 0.0:
-        return None
-    return {"P": array_section(P), "R": array_section(R), "v": array_section(v)}
+def _cycle_starts(orbits: FloatArray, period: int, rng: np.random.Generator | None) -> Iterator[FloatArray]:
+    """Where orbits (steps, batch, n) at constant input recur after `period` steps.
+
+    With `rng`, also where they nearly do, and random states.
+    """
+    gaps = np.abs(orbits[period:] - orbits[:-period]).max(axis=2)
+    for k in range(orbits.shape[1]):
+        column = gaps[:, k]
+        if not np.all(np.isfinite(column)):
+            continue
+        if rng is not None or column[-1] < 1e-3:
+            yield orbits[-period:, k]
+        if rng is not None:
+            nearest = int(np.argmin(column))
+            yield orbits[nearest : nearest + period, k]
+    if rng is not None:
+        for _ in range(4):
+            yield rng.uniform(-1.0, 1.0, (period, orbits.shape[2]))
 
 
-def _notes(points: Iterable[Equilibrium], seconds: float) -> Document:
+def _is_cycle(response: Response) -> bool:
+    """Whether the response to a constant input has no smaller period."""
+    p = response.period
+    return all(distance(response, response.shifted(d)) > _APART for d in range(1, p) if p % d == 0)
+
+
+# -- from responses to documents ------------------------------------------------------------------------
+
+
+def _notes(points: Iterable[Response], seconds: float) -> Document:
     return {
         "seconds": round(seconds, 3),
-        "largest_eigenvalue_moduli": [float(np.abs(p.eigenvalues).max()) for p in points],
+        "largest_multipliers": [float(np.abs(p.eigenvalues).max()) for p in points],
     }
 
 
-def _documents(
-    network: EchoStateNetwork, inputs: InputClass, u: FloatArray, map_: _Map, points: tuple[Equilibrium, ...]
+def _candidates(
+    inputs: InputClass, map_: DrivenMap, points: Iterable[Response], deadline: float
 ) -> Iterator[Refutation]:
     """Yield unverified refutations, the strongest first."""
     start = time.perf_counter()
+    network = map_.network
 
-    def made(theorem: str, witness: Document, shown: tuple[Equilibrium, ...]) -> Refutation:
+    def made(theorem: str, witness: Document, shown: tuple[Response, ...], strength: str) -> Refutation:
         document = refuted_document(
-            network, theorem, inputs, witness={"input": array_section(u[None, :]), **witness},
+            network, theorem, inputs, witness={"input": array_section(map_.rows), **witness},
             notes=_notes(shown, time.perf_counter() - start),
         )  # fmt: skip
-        return Refutation(document, theorem, u, shown)
+        return Refutation(
+            document, theorem, map_.rows, shown, strength, map_.period, None, network, map_.as_drive
+        )
 
-    # Two attracting responses tell more than two responses; stable points first.
-    ordered = sorted(points, key=lambda p: float(np.abs(p.eigenvalues).max()))
-    balls = [(p, ball) for p in ordered[:3] if (ball := _ball(map_, p.x)) is not None]
+    ordered = sorted(points, key=lambda r: float(np.abs(r.eigenvalues).max()))
+    if map_.period == 1 and len(ordered) >= 2 and ordered[1].stable:
+        attracting = _attracting(map_, ordered[0], ordered[1], deadline)
+        if attracting is not None:
+            witness, radius = attracting
+            strength = "two attracting responses"
+            refutation = made("attracting-balls", witness, (ordered[0], ordered[1]), strength)
+            yield replace(refutation, input_radius=radius if map_.rows.shape[1] else None)
+    balls = [(p, ball) for p in ordered[:3] if (ball := response_ball(map_, p.states)) is not None]
     if len(balls) >= 2:
         (p, one), (q, two) = balls[:2]
-        yield made("two-fixed-points", {"balls": [one, two]}, (p, q))
+        yield made("two-fixed-points", {"balls": [one, two]}, (p, q), "two responses")
     for p, ball in reversed(balls):
-        witness = _unstable_witness(map_, p)
-        if witness is not None:
-            yield made("unstable-fixed-point", {"ball": ball, **witness}, (p,))
+        unstable = unstable_witness(map_, p)
+        if unstable is not None:
+            yield made("unstable-fixed-point", {"ball": ball, **unstable}, (p,), "unstable response")
 
 
-def _worst_slopes(network: EchoStateNetwork, map_: _Map, rounds: int) -> tuple[FloatArray, FloatArray] | None:
-    """Return a drive and a fixed point where a pattern of slopes makes the Jacobian unstable.
-
-    Any pattern in (0, L] is met by some drive: choose z with these slopes, x = phi(z), and the drive z - W x.
-    The pattern is found by ascent of the spectral radius.
-    """
-    n, a = len(map_.a), map_.a
-    phi = network.activation
-    if phi.name == "custom" or map_.bend is not None or not phi.monotone or phi.name == "identity":
+def _attracting(
+    map_: DrivenMap, one: Response, two: Response, deadline: float
+) -> tuple[Document, float] | None:
+    """Return balls that attract around two fixed points, with the input radius for which they do."""
+    network = map_.network
+    if map_.as_drive:
+        # The drive is then the input, and nothing else is added.
+        readout = network.readout
+        if readout is not None:
+            readout = replace(readout, b_out=np.zeros(network.n_outputs))
+        n = network.n_units
+        network = replace(network, W_in=np.eye(n), b=np.zeros(n), readout=readout)
+    left = deadline - time.perf_counter()
+    if left <= 0.0:
         return None
-    top = float(phi.slope(np.zeros(1))[0])
-    if top <= 0.0:
+    bound = certify_echo_index(
+        network, map_.rows[0], points=[one.x, two.x], budget=None if math.isinf(left) else 0.5 * left
+    )
+    if bound.document is None or bound.at_least < 2:
         return None
-    d, best, best_d = np.full(n, top), 0.0, None
-    for k in range(rounds):
-        J = np.diag(1.0 - a) + (a * d)[:, None] * map_.W
-        values, left, right = scipy.linalg.eig(J, left=True, right=True)
-        i = int(np.argmax(np.abs(values)))
-        radius = float(np.abs(values[i]))
-        if radius > best:
-            best, best_d = radius, d.copy()
-        if best > 1.02:
-            break
-        u, v = left[:, i], right[:, i]
-        weight = np.conj(values[i]) / max(radius, 1e-12) / np.vdot(u, v)
-        gradient = np.real(weight * a * np.conj(u) * (map_.W @ v))
-        size = max(float(np.abs(gradient).max()), 1e-300)
-        d = np.clip(d + (0.5 / (1.0 + 0.1 * k)) * top * gradient / size, 0.02 * top, top)
-    if best_d is None or best <= 1.001:
-        return None
-    z = np.array([_where_slope(phi, s, top) for s in best_d])
-    return z - map_.W @ phi(z), phi(z)
+    witness = {"inputs": bound.document["claim"]["inputs"], "balls": bound.document["witness"]["balls"]}
+    return witness, bound.input_radius
 
 
-def _where_slope(phi: Any, slope: float, top: float) -> float:
-    """Return z >= 0 with phi'(z) about `slope`; slopes of the monotone built-ins fall away from 0."""
-    if slope >= top:
-        return 0.0
-    low, high = 0.0, 20.0
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if float(phi.slope(np.array([middle]))[0]) > slope else (low, middle)
-    return high
+# -- the search -----------------------------------------------------------------------------------------
+
+
+class _Search:
+    """One attempt to refute: what is shared by its stages."""
+
+    def __init__(
+        self, network: EchoStateNetwork, inputs: InputClass, deadline: float, rng: np.random.Generator
+    ) -> None:
+        self.network, self.inputs, self.deadline, self.rng = network, inputs, deadline, rng
+        self.as_drive = isinstance(inputs, AnyInput)
+        n = network.n_units
+        self.count = 24 if n <= 120 else 12 if n <= 300 else 6
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    def map(self, rows: FloatArray) -> DrivenMap | None:
+        map_ = DrivenMap(self.network, rows, as_drive=self.as_drive)
+        return map_ if np.all(np.isfinite(map_.drive)) else None
+
+    def verified(self, map_: DrivenMap, points: tuple[Response, ...]) -> Refutation | None:
+        if len(points) < 2 and all(p.stable for p in points):
+            return None
+        for refutation in _candidates(self.inputs, map_, points, self.deadline):
+            deadline = None if math.isinf(self.deadline) else self.deadline
+            if check_certificate(refutation.document, deadline=deadline).valid:
+                return refutation
+            if self.out_of_time:
+                return None
+        return None
+
+    def at_constant(self, rows: FloatArray, known: list[FloatArray]) -> Refutation | None:
+        map_ = self.map(rows)
+        if map_ is None:
+            return None
+        starts = itertools.chain((x[None] for x in known), _starts(map_, self.rng, self.count))
+        found = self.verified(map_, _responses(map_, starts, self.deadline))
+        if found is not None and len(found.points) == 1 and not self.out_of_time:
+            # Two phases of a cycle say more than an unstable point.
+            found = self.by_cycle(rows, stable=True) or found
+        return found
+
+    def by_cycle(self, rows: FloatArray, *, stable: bool = False) -> Refutation | None:
+        """Two phases of a cycle at a constant input; with `stable`, of one that trajectories settle on."""
+        still = self.map(rows)
+        n = self.network.n_units
+        if still is None or 2 * n > _LIFTED_UNITS:
+            return None
+        orbits = _settled(still, self.rng, 6, 240)[:, 0]
+        for period in _PERIODS:
+            map_ = self.map(np.repeat(rows, period, axis=0))
+            if map_ is None or period * n > _LIFTED_UNITS or self.out_of_time:
+                break
+            starts = _cycle_starts(orbits, period, None if stable else self.rng)
+            for response in _responses(map_, starts, self.deadline):
+                if _is_cycle(response) and (response.stable or not stable):
+                    refutation = self.verified(map_, (response, response.shifted(1)))
+                    if refutation is not None:
+                        return refutation
+        return None
+
+    def at_word(self, rows: FloatArray) -> Refutation | None:
+        """Two responses to a periodic input, or an unstable one."""
+        map_ = self.map(rows)
+        if map_ is None:
+            return None
+        orbits = _settled(map_, self.rng, 4, 60)
+        last = orbits[-1]
+        if not np.all(np.isfinite(last)):
+            return None
+        still = bool(np.abs(last - orbits[-2]).max() < 1e-7)
+        if still and float(np.ptp(last, axis=1).max()) < 1e-6:
+            # Every start came to one stable response; others are rare enough to leave to other inputs.
+            return None
+        # An unstable response lies near the mean of what goes around it.
+        starts = [*np.swapaxes(last, 0, 1), *np.swapaxes(orbits.mean(axis=0), 0, 1), orbits.mean(axis=(0, 2))]
+        return self.verified(map_, _responses(map_, starts, self.deadline))
+
+    def by_worst_inputs(self, period: int) -> Refutation | None:
+        """An input, varied within the box, under which a response becomes unstable."""
+        n, box = self.network.n_units, self.inputs
+        if not isinstance(box, InputBox) or n > 300 or not np.any(box.low < box.high):
+            return None
+        steps, starts = (30, 3) if n <= 30 else (16, 1) if n <= 120 else (8, 1)
+        for _ in range(starts):
+            rows = np.clip(self.rng.uniform(box.low, box.high, (period, len(box.low))), box.low, box.high)
+            map_ = self.map(rows)
+            if map_ is None or self.out_of_time:
+                return None
+            states = _settled(map_, self.rng, 1, max(1, 100 // period))[-1, :, 0]
+            found = find_worst_input(
+                self.network, box.low, box.high, rows, states, steps=steps, deadline=self.deadline
+            )
+            map_ = None if found is None else self.map(found[0])
+            if found is None or map_ is None or not found[1].growth > 1.0 + 1e-4:
+                continue
+            # Where a response has lost its stability there may be others that attract.
+            orbits = _settled(map_, self.rng, 4, max(1, 200 // period))[-1]
+            around = [found[1].states, *np.swapaxes(orbits, 0, 1)]
+            refutation = self.verified(map_, _responses(map_, around, self.deadline))
+            if refutation is not None:
+                return refutation
+        return None
+
+    def by_worst_slopes(self) -> Refutation | None:
+        """A drive under which a pattern of slopes makes the response unstable."""
+        n = self.network.n_units
+        for period in (1, *_PERIODS):
+            if self.out_of_time or period * n > _LIFTED_UNITS:
+                return None
+            pattern = find_slope_pattern(self.network, periods=[period], deadline=self.deadline, rng=self.rng)
+            if pattern is None or not pattern.growth > 1.0 + 1e-4:
+                continue
+            realised = periodic_drive(self.network, pattern)
+            map_ = self.map(realised.drive)
+            if map_ is None:
+                continue
+            refutation = self.verified(map_, _responses(map_, [realised.states], self.deadline))
+            if refutation is not None:
+                return refutation
+        return None
 
 
 def origin_gain(network: EchoStateNetwork, limit: float = 100.0) -> float | None:
@@ -374,41 +392,62 @@ def find_refutation(
     *,
     candidates: Iterable[FloatArray] = (),
     deadline: float = math.inf,
-    rng: np.random.Generator | None = None,
+    rng: RandomState = 0,
     progress: Progress = no_progress,
 ) -> Refutation | None:
-    """Search for a verified witness that states are not forgotten under some constant input of the class.
+    """Search for a verified witness that states are not forgotten under some periodic input of the class.
+
+    In this order: fixed points at constant inputs, by Newton's method from settled and random states; for any
+    input, the worst slopes of period 1 to 4; cycles of 2 to 4 steps at constant inputs; inputs of 2 to 4
+    steps over the symbols of an alphabet, or the middle and corners of a box; in a box also inputs that are
+    optimised to make a response unstable. The first that the exact checker accepts is returned, in its
+    strongest form. A recorded series is never refuted: a finite series refutes nothing.
 
     Parameters
     ----------
+    network : EchoStateNetwork
+    inputs : InputClass
     candidates : iterable of arrays (n_units,), optional
         States near fixed points that the caller knows, tried first.
     deadline : float
         A value of `time.perf_counter` after which the search gives up.
+    rng : int, Generator or None, optional
+        For starts of the search.
+    progress : callable, optional
+        Called with a label and a fraction.
+
+    Returns
+    -------
+    Refutation or None
+
+    Examples
+    --------
+    >>> found = find_refutation(EchoStateNetwork([[2.0, -2.0], [1.5, -1.2]], b=[2.0, 10.0]), Zero())
+    >>> found.strength, found.period
+    ('two attracting responses', 1)
     """
-    rng = np.random.default_rng(0) if rng is None else rng
-    n = network.n_units
-    count = 24 if n <= 120 else 12 if n <= 300 else 6
+    if isinstance(inputs, InputSignal):
+        return None
+    search = _Search(network, inputs, deadline, np.random.default_rng(rng))
     known = [np.asarray(x, dtype=np.float64) for x in candidates]
-    trials = list(_constants(network, inputs, rng))
-    if isinstance(inputs, AnyInput) and n <= 300:
-        worst = _worst_slopes(network, _Map(network, np.zeros(n)), 60 if n <= 120 else 20)
-        if worst is not None:
-            trials.append((worst[0], worst[0]))
-            known.append(worst[1])
-    for k, (u, drive) in enumerate(trials):
-        if time.perf_counter() > deadline:
-            return None
-        progress("searching for a counterexample", k / len(trials))
-        if not np.all(np.isfinite(drive)):
-            continue
-        map_ = _Map(network, drive, None if isinstance(inputs, AnyInput) else u)
-        points = _equilibria(map_, [*known, *_starts(map_, rng, count)], deadline)
-        if len(points) < 2 and all(p.stable for p in points):
-            continue
-        for refutation in _documents(network, inputs, u, map_, points):
-            if check_certificate(refutation.document).valid:
-                return refutation
-            if time.perf_counter() > deadline:
+    constants = _constants(network, inputs, search.rng)
+    Stage = tuple[str, Callable[[], Refutation | None]]
+    stages: list[Stage] = [("fixed points", partial(search.at_constant, u[None], known)) for u in constants]
+    if search.as_drive:
+        stages.append(("worst slopes", search.by_worst_slopes))
+    stages += [("cycles", partial(search.by_cycle, u[None])) for u in constants[:6]]
+    stages.append(("worst inputs", partial(search.by_worst_inputs, 1)))
+    for period in _PERIODS:
+        if period * network.n_units <= _LIFTED_UNITS:
+            words = _words(inputs, period, search.rng)
+            stages += [("periodic inputs", partial(search.at_word, word)) for word in words]
+            stages.append(("worst inputs", partial(search.by_worst_inputs, period)))
+    with threadpool_limits(limits=1 if network.n_units <= 1000 else None), np.errstate(all="ignore"):
+        for k, (label, stage) in enumerate(stages):
+            if search.out_of_time:
                 return None
+            progress(f"searching for a counterexample: {label}", k / len(stages))
+            found = stage()
+            if found is not None:
+                return found
     return None
