@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from esntools.certificates import Certified as Certified
     from esntools.certificates import Inconclusive as Inconclusive
     from esntools.certificates import Refuted as Refuted
+    from esntools.certificates import certify_echo_index as certify_echo_index
     from esntools.certificates import certify_esp as certify_esp
+    from esntools.certificates import certify_repair as certify_repair
+    from esntools.certificates import certify_tube as certify_tube
     from esntools.certificates import check_certificate as check_certificate
     from esntools.errors import EsntoolsError as EsntoolsError
     from esntools.errors import EsntoolsWarning as EsntoolsWarning
@@ -70,7 +73,16 @@ if TYPE_CHECKING:
 # The same names for Python itself: module, name in it, and the public name where that differs.
 _HOMES = {
     "activations": ["Activation"],
-    "certificates": ["Certified", "Inconclusive", "Refuted", "certify_esp", "check_certificate"],
+    "certificates": [
+        "Certified",
+        "Inconclusive",
+        "Refuted",
+        "certify_echo_index",
+        "certify_esp",
+        "certify_repair",
+        "certify_tube",
+        "check_certificate",
+    ],
     "errors": [
         "EsntoolsError",
         "EsntoolsWarning",

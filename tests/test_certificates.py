@@ -9,14 +9,14 @@ import pytest
 import scipy.sparse
 from naive_certificates import naive_check
 
-from esntools.activations import Activation
 from esntools.certificates import check_certificate
 from esntools.certificates.certify import certify_esp
 from esntools.certificates.documents import array_section
 from esntools.certificates.lurie import incremental_lurie
 from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
-from esntools.certificates.refute import _documents, _equilibria, _Map, _starts
+from esntools.certificates.refute import _candidates, _responses, _starts
 from esntools.certificates.sectors import Sector, uniform_slope_radius
+from esntools.certificates.witness import DrivenMap
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputSignal, Zero
 from esntools.network import EchoStateNetwork, Readout
@@ -126,13 +126,6 @@ def test_two_attracting_responses_are_found_where_they_are_published() -> None:
     points = verdict.witness.points
     assert all(p.stable for p in points)
     np.testing.assert_allclose(sorted(p.x[0] for p in points), [-0.957504, 0.957504], atol=1e-6)
-
-
-def test_step_softmax_and_custom_activations_are_never_proved() -> None:
-    custom = Activation.from_sympy("atan(x)/2")
-    verdict = certify_esp(EchoStateNetwork([[0.1]], activation=custom), AnyInput())
-    assert verdict.verdict == "inconclusive"
-    assert "does not know the activation" in verdict.reason
 
 
 def test_sine_uses_no_monotone_rung() -> None:
@@ -247,7 +240,7 @@ def test_the_bracket_is_certified() -> None:
     verdict = certify_esp(random_network(20, 0.9, 4), AnyInput())
     assert verdict.verdict == "inconclusive"
     assert 0.5 < verdict.proved_gain < 1.0 < verdict.refuted_gain
-    assert check_certificate(verdict.repair).verdict == "proved"
+    assert check_certificate(verdict.repairs[0].document).verdict == "proved"
     assert {b.name for b in verdict.bounds} >= {"perron-weights", "spectral-norm", "diagonal-schur"}
 
 
@@ -286,11 +279,11 @@ def test_a_closed_loop_that_forecasts_chaos_is_refuted_and_never_proved() -> Non
     assert verdict.verdict == "refuted"
     # The unstable points alone refute it as well, with squares in the feedback and more than 64 units.
     assert network.W_fb is not None
-    map_ = _Map(network, network.b + network.W_fb @ network.readout.b_out)
-    points = _equilibria(map_, _starts(map_, np.random.default_rng(0), 12), np.inf)
+    map_ = DrivenMap(network, np.zeros((1, 0)))
+    points = _responses(map_, _starts(map_, np.random.default_rng(0), 12), np.inf)
     theorems = {
         r.theorem
-        for r in _documents(network, Zero(), np.zeros(0), map_, points)
+        for r in _candidates(Zero(), map_, points, np.inf)
         if check_certificate(r.document).valid
     }
     assert "unstable-fixed-point" in theorems

@@ -107,6 +107,9 @@ PLOTS: dict[str, Callable[..., Axes]] = {
     "ridge": lambda **o: plotting.plot_ridge(fit(), **o),
     "eigenvalues": lambda **o: plotting.plot_eigenvalues(NETWORK, **o),
     "contraction": lambda **o: plotting.plot_contraction(verdict(0.7, 1.4), NETWORK, **o),
+    "forgetting": lambda **o: plotting.plot_forgetting(
+        0.5 ** np.arange(40.0)[:, None], rate=0.6, steps=29, **o
+    ),
     "graph, 1 bit": lambda **o: plotting.plot_graph(flip_flop_graph(1), **o),
     "graph, 2 bits": lambda **o: plotting.plot_graph(flip_flop_graph(2), **o),
     "graph, 3 bits": lambda **o: plotting.plot_graph(flip_flop_graph(3), **o),
@@ -236,17 +239,44 @@ def test_contraction_shades_the_ranges(proved: float, refuted: float | None, wor
     assert words <= shown
     assert not ({"proved", "open", "refuted"} - words) & shown
     radius = NETWORK.spectral_radius()
-    # Bounds start at 1 - a and reach 1 at their critical gain.
-    for line in ax.get_lines():
-        x, y = np.asarray(line.get_xdata(), dtype=float), np.asarray(line.get_ydata(), dtype=float)
-        if len(x) == 2 and x[0] == 0.0 and y[0] == pytest.approx(0.5):
-            crossing = x[1] * 0.5 / (y[1] - y[0])
-            assert min(abs(crossing - g * radius) for g in (0.6, 0.8)) < 1e-12
-    edges = sorted({round(p.get_x(), 9) for p in ax.patches})
+    spans = {
+        (round(p.get_x(), 9), round(p.get_x() + p.get_width(), 9), round(p.get_y(), 2)) for p in ax.patches
+    }
     # What is shaded ends at the certificate, not at the critical gain 0.8 of a bound.
-    assert 0.0 in edges
-    assert round(proved * radius, 9) in edges
-    assert proved == 0.8 or round(0.8 * radius, 9) not in edges
+    assert (0.0, round(proved * radius, 9), -0.43) in spans
+    assert proved == 0.8 or not any(end == round(0.8 * radius, 9) and y < 0.0 for _, end, y in spans)
+    # The best rung stands first, and every bar ends at its critical gain.
+    assert [label.get_text() for label in ax.get_yticklabels()] == [
+        "certificates",
+        "weighted Euclidean norm",
+        "Euclidean norm",
+    ]
+    for row, gain in ((1, 0.8), (2, 0.6)):
+        assert (0.0, round(gain * radius, 9), row - 0.28) in spans
+
+
+def test_a_rung_is_hatched_where_it_cannot_succeed() -> None:
+    bound = Namespace(name="diagonal-schur", critical_gain=0.8, dual=0.85)
+    shown = Namespace(bounds=(bound,), proved_gain=0.7, refuted_gain=1.4, verdict="inconclusive")
+    radius = NETWORK.spectral_radius()
+    hatched = [p for p in plotting.plot_contraction(shown, NETWORK).patches if p.get_hatch() == "xxxx"]
+    assert [round(p.get_x(), 9) for p in hatched] == [round(0.85 * radius, 9)]
+
+
+def test_forgetting_shows_the_proved_bound_above_the_trajectories() -> None:
+    distances = 2.0 * 0.5 ** np.arange(60.0)[:, None] * np.ones((1, 3))
+    ax = plotting.plot_forgetting(distances, rate=0.7, steps=50, epsilon=1e-6)
+    bound = next(line for line in ax.get_lines() if "proved: factor 0.7" in str(line.get_label()))
+    x, y = bound.get_xdata(), bound.get_ydata()
+    assert y[x == 50] == pytest.approx(1e-6)
+    assert y[x == 40] == pytest.approx(1e-6 * 0.7**-10)
+    assert np.all(y[:40] > distances[:40, 0])
+    assert "50 steps" in {t.get_text() for t in ax.texts}
+    bare = plotting.plot_forgetting(distances)
+    assert not any("proved" in str(line.get_label()) for line in bare.get_lines())
+    plotting.plot_forgetting(np.zeros((5, 2)))
+    with pytest.raises(InvalidInputError):
+        plotting.plot_forgetting(np.zeros((0, 2)))
 
 
 def test_graph_has_an_arrow_and_a_threshold_for_every_edge() -> None:

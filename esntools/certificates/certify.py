@@ -5,30 +5,34 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import replace
-from fractions import Fraction
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from esntools import files
 from esntools._typing import Document, FloatArray, Progress, no_progress
-from esntools.activations import Activation
 from esntools.certificates import check
-from esntools.certificates.documents import (
-    check_certificate,
-    claim_section,
-    proved_document,
-    slopes_section,
+from esntools.certificates.attracting import EchoIndexBound, certify_echo_index
+from esntools.certificates.documents import claim_section
+from esntools.certificates.ladder import Ladder
+from esntools.certificates.refute import find_refutation
+from esntools.certificates.regions import Region, global_slopes, input_hull
+from esntools.certificates.repair import Bracket, find_bracket, find_repairs, quiet_arithmetic
+from esntools.certificates.tube import Tube, certify_tube
+from esntools.certificates.verdicts import (
+    Certified,
+    Inconclusive,
+    Refuted,
+    Repair,
+    Skipped,
+    Verdict,
+    Washout,
+    bounds_record,
 )
-from esntools.certificates.lurie import incremental_lurie
-from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
-from esntools.certificates.refute import Refutation, find_refutation, origin_gain
-from esntools.certificates.sectors import BoundReached, Rung, Sector, uniform_slope_radius
-from esntools.certificates.verdicts import Certified, Inconclusive, Refuted, Verdict
+from esntools.certificates.witness import Refutation
 from esntools.errors import InvalidInputError
-from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputClass, InputSignal, Zero
+from esntools.inputs import AnyInput, Constant, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 from esntools.readout import checked_array
 
@@ -40,141 +44,14 @@ _NORMS: Final = {
     "perron-weights": "in a weighted maximum norm",
     "diagonal-schur": "in a weighted Euclidean norm",
     "incremental-lurie": "in the norm of P",
+    "common-quadratic": "in the norm of P",
+    "cascade": "in a norm made of those of its components",
+    "zero-input-multipliers": "in the norm of P",
 }
-
-
-def _global_slopes(activation: Activation) -> tuple[float, float]:
-    """The checker's slope range of a built-in activation, rounded outwards."""
-    low, high = check.ACTIVATIONS[activation.expression].slopes
-    return _down(low), -_down(-high)
-
-
-def _down(value: Fraction) -> float:
-    x = float(value)
-    return x if Fraction(x) <= value else math.nextafter(x, -math.inf)
-
-
-def _hull(inputs: InputClass, n_inputs: int) -> InputBox | None:
-    """The smallest box that holds the inputs; None for any input."""
-    match inputs:
-        case AnyInput():
-            return None
-        case Zero():
-            return InputBox(np.zeros(n_inputs), np.zeros(n_inputs))
-        case Constant():
-            return InputBox(inputs.c, inputs.c)
-        case InputBox():
-            return inputs
-        case InputAlphabet() | InputSignal():
-            return inputs.hull()
-
-
-def _effective(network: EchoStateNetwork) -> FloatArray:
-    return network.folded().dense_W() if network.W_fb is not None else network.dense_W()
-
-
-def _box_sector(network: EchoStateNetwork, box: InputBox) -> tuple[Sector, int] | None:
-    """Propagate the box of states in floating point; return the sector over it and the number of steps."""
-    phi, a, n = network.activation, network.leak_rate, network.n_units
-    if not phi.bounded:
-        return None
-    folded = network.folded()
-    W, size = folded.dense_W(), np.abs(folded.dense_W())
-    middle = folded.b + folded.W_in @ (0.5 * box.low + 0.5 * box.high)
-    spread = np.abs(folded.W_in) @ (0.5 * box.high - 0.5 * box.low)
-    if not np.all(np.isfinite(middle) & np.isfinite(spread)):
-        return None
-    low, high = np.full(n, phi.value_bounds[0]), np.full(n, phi.value_bounds[1])
-    for steps in range(201):
-        centre, radius = W @ (0.5 * (low + high)) + middle, size @ (0.5 * (high - low)) + spread
-        if steps == 200:
-            break
-        ends = phi(centre - radius), phi(centre + radius)
-        if not phi.monotone:
-            ends = np.full(n, -1.0), np.full(n, 1.0)
-        before = high - low
-        low, high = (
-            np.maximum(low, (1.0 - a) * low + a * ends[0]),
-            np.minimum(high, (1.0 - a) * high + a * ends[1]),
-        )
-        if np.all(before - (high - low) <= 1e-3 * before):
-            break
-    # The checker encloses these slopes again; rounding outwards by 2**-20 leaves room for both roundings.
-    ranges = [phi.slope_range(c - abs(r), c + abs(r)) for c, r in zip(centre, radius)]
-    floor, ceiling = _global_slopes(phi)
-    lows = np.array([max(floor, (math.floor(p * 2.0**20) - 1) / 2.0**20) for p, _ in ranges])
-    highs = np.array([min(ceiling, (math.ceil(q * 2.0**20) + 1) / 2.0**20) for _, q in ranges])
-    return Sector(W, a, lows, highs), steps
-
-
-class _Ladder:
-    """One attempt to prove: runs the rungs on a sector until the checker agrees."""
-
-    def __init__(
-        self, network: EchoStateNetwork, inputs: InputClass, deadline: float, progress: Progress
-    ) -> None:
-        self.network, self.inputs, self.deadline, self.progress = network, inputs, deadline, progress
-        self.bounds: list[BoundReached] = []
-
-    @property
-    def out_of_time(self) -> bool:
-        return time.perf_counter() > self.deadline
-
-    def verified(self, rung: Rung, sector: Sector, box_steps: int | None) -> Document | None:
-        """Return the certificate when the rung has a candidate and the exact checker accepts it."""
-        candidate = rung.candidate
-        if candidate is None:
-            return None
-        whole = box_steps is None
-        document = proved_document(
-            self.network, candidate, AnyInput() if whole else self.inputs,
-            slopes_section("global" if whole else "box", sector.low, sector.high, steps=box_steps),
-            states="all" if whole else "box", notes={"seconds": round(rung.bound.seconds, 3)},
-        )  # fmt: skip
-        return document if check_certificate(document).valid else None
-
-    def climb(self, sector: Sector, box_steps: int | None) -> Document | None:
-        """Try every rung in turn; record the bounds."""
-        where = "" if box_steps is None else " on the invariant box"
-        scaling: FloatArray | None = None
-        hopeless = uniform_slope_radius(sector) >= 1.0
-        # Lur'e proves more than diagonal Schur, but its exact check is eight times the work.
-        middle = ("lurie", "diagonal") if len(sector.a) <= 600 else ("diagonal", "lurie")
-        for k, name in enumerate(("perron", "spectral", *middle, "lurie, scaled")):
-            if self.out_of_time:
-                return None
-            self.progress(f"proving: {name}{where}", k / 5.0)
-            remaining = self.deadline - time.perf_counter()
-            if name == "perron":
-                rung = perron_weights(sector)
-            elif name == "spectral":
-                rung = spectral_norm(sector)
-            elif name == "diagonal":
-                # When equal slopes already destroy contraction, the rung only reports how far it gets.
-                rung = diagonal_schur(sector, seconds=min(remaining, 5.0) if hopeless else remaining)
-                scaling = rung.scaling
-            else:
-                scaled = name == "lurie, scaled"
-                label = "incremental-lurie" + (", scaled" if scaled else "")
-                rung = incremental_lurie(sector, scaling if scaled else None, name=label)
-            document = self.verified(rung, sector, box_steps)
-            bound = replace(rung.bound, name=rung.bound.name + where, proves=document is not None)
-            self.bounds.append(bound)
-            if document is not None:
-                return document
-        return None
-
-
-def _validated(network: EchoStateNetwork, inputs: InputClass, budget: float | None) -> None:
-    claim_section(inputs)
-    hull = _hull(inputs, network.n_inputs)
-    if hull is not None and len(hull.low) != network.n_inputs:
-        raise InvalidInputError(
-            "inputs", f"{len(hull.low)} components", f"the network has {network.n_inputs} inputs",
-            "give one value per input, or use AnyInput()",
-        )  # fmt: skip
-    if budget is not None and not budget >= 0.0:
-        raise InvalidInputError("budget", str(budget), "must be a number of seconds, at least 0")
+#: Shares of a budget: for proving, and of what that leaves, for refuting.
+_PROVING: Final = 0.7
+_REFUTING: Final = 0.6
+_NO_REPAIRS: Final[tuple[Repair, ...]] = ()
 
 
 def certify_esp(
@@ -184,28 +61,37 @@ def certify_esp(
     budget: float | None = None,
     candidates: Iterable[FloatArray] = (),
     bracket: bool | None = None,
+    local: bool = True,
+    epsilon: float = 1e-6,
     progress: Progress = no_progress,
 ) -> Verdict:
     r"""Decide whether a network forgets its initial state under every input of a class.
 
     *Proved* means: a norm was found in which any two solutions under the same input approach each other at
-    least by a stated factor per step, hence the echo state property. *Refuted* means: under some admissible
-    constant input there are two fixed points, or an unstable one. Either is a document that an independent
-    program verifies in exact arithmetic; nothing is called proved or refuted that it has not verified.
+    least by a stated factor per step, hence the echo state property, uniformly over the class. *Refuted*
+    means: under some admissible constant or periodic input there are two responses, or one that nearby states
+    leave. Either is a document that an independent program verifies in exact arithmetic; nothing is called
+    proved or refuted that it has not verified.
 
     Parameters
     ----------
     network : EchoStateNetwork or ReservoirPy model
         A network without inputs is a closed loop; ask about it with ``Zero()``.
     inputs : InputClass
-        What the claim quantifies over; see `esntools.inputs`. A recorded series is claimed through the
-        smallest box that holds it.
+        What the claim quantifies over; see `esntools.inputs`. A recorded series is proved through the
+        smallest box that holds it; where that fails, a tube around the response to it may be certified.
     budget : float, optional
-        Seconds after which no new attempt is begun; unlimited by default.
+        Seconds; unlimited by default. When they are spent the answer is inconclusive, with what was found
+        until then.
     candidates : iterable of arrays (n_units,), optional
         States near fixed points, if some are known; they help to refute.
     bracket : bool, optional
-        Whether to look for `proved_gain` and `refuted_gain`; by default only when inconclusive.
+        Whether to look for `proved_gain` and `refuted_gain`, and for repairs; by default only when
+        inconclusive.
+    local : bool
+        Whether to look for a local claim when inconclusive.
+    epsilon : float
+        The proved washout is the number of steps after which two states differ by at most this.
     progress : callable, optional
         Called with a label and a fraction.
 
@@ -216,20 +102,29 @@ def certify_esp(
     Raises
     ------
     InvalidInputError
-        When the input class does not fit the network, or the budget is negative.
+        When the input class does not fit the network, the budget is negative or epsilon not positive.
 
     Notes
     -----
-    The ladder: Perron-weighted maximum norm, Euclidean norm, incremental Lur'e inequality with unit
-    multipliers, diagonal Schur stability, Lur'e with its scaling; then the same on the box of states that
-    bounded inputs leave; then Newton's method for fixed points at admissible constants. The theorems and
-    their sources are in FORMAT.md.
+    The ladder: strongly connected components; Perron-weighted maximum norm; Euclidean norm; incremental
+    Lur'e inequality with unit, balanced and optimal multipliers; diagonal Schur stability (before Lur'e for
+    large networks, whose exact check is cheaper); for up to 10 units one quadratic norm for all vertices.
+    Then the same on the box of states that bounded inputs leave, for a constant input on the chords to its
+    fixed point, and for zero input and bias the multipliers of odd activations. Then the search for a
+    witness to the contrary. The theorems and their sources are in FORMAT.md.
+
+    A verdict is about *every* input of the class. That a stochastic process gives, *almost surely*, an input
+    which decides the state (Manjunath and Jaeger 2013) is another property: it can hold where this one is
+    refuted, as for ``x' = tanh(2 x + u)`` with u uniform on [-2, 2], and nothing is claimed about it here.
+
+    With an activation of your own (`Activation.from_sympy`) the checker cannot recompute the slope range; a
+    proof then says that it assumes it, and witnesses to the contrary are not searched for.
 
     Examples
     --------
     >>> verdict = certify_esp(EchoStateNetwork([[0.0, 0.9], [-0.9, 0.0]]), AnyInput())
-    >>> verdict.verdict, verdict.method
-    ('proved', 'perron-weights')
+    >>> verdict.verdict, verdict.method, verdict.washout.steps
+    ('proved', 'perron-weights', 152)
     >>> certify_esp(EchoStateNetwork([[1.1]]), Zero()).verdict
     'refuted'
     """
@@ -237,220 +132,296 @@ def certify_esp(
         from esntools.interop import from_reservoirpy
 
         network = from_reservoirpy(network)
-    _validated(network, inputs, budget)
+    _validated(network, inputs, budget, epsilon)
     known = [checked_array(x, "candidates", (network.n_units,), "(n_units,)") for x in candidates]
-    # Two BLAS threads on matrices of this size cost more than they bring, many times more on a busy machine.
-    # Trials that overflow are discarded one by one.
-    with threadpool_limits(limits=1 if network.n_units <= 1000 else None), np.errstate(all="ignore"):
-        return _decide(network, inputs, budget, known, bracket, progress)
+    start = time.perf_counter()
+    asked = _Question(
+        network, inputs, start, math.inf if budget is None else start + budget, budget, epsilon, progress
+    )
+    with quiet_arithmetic(network.n_units):
+        return _decide(asked, known, bracket, local)
 
 
-def _decide(
-    network: EchoStateNetwork,
-    inputs: InputClass,
-    budget: float | None,
-    candidates: Iterable[FloatArray],
-    bracket: bool | None,
-    progress: Progress,
-) -> Verdict:
-    deadline = math.inf if budget is None else time.perf_counter() + budget
-    ladder = _Ladder(network, inputs, deadline, progress)
+def _validated(network: EchoStateNetwork, inputs: InputClass, budget: float | None, epsilon: float) -> None:
+    claim_section(inputs)
+    hull = input_hull(inputs, network.n_inputs)
+    if hull is not None and len(hull.low) != network.n_inputs:
+        raise InvalidInputError(
+            "inputs", f"{len(hull.low)} components", f"the network has {network.n_inputs} inputs",
+            "give one value per input, or use AnyInput()",
+        )  # fmt: skip
+    if budget is not None and not budget >= 0.0:
+        raise InvalidInputError("budget", str(budget), "must be a number of seconds, at least 0")
+    if not 0.0 < epsilon < math.inf:
+        raise InvalidInputError("epsilon", str(epsilon), "must be a positive number")
+
+
+@dataclass(frozen=True, eq=False)
+class _Question:
+    network: EchoStateNetwork
+    inputs: InputClass
+    start: float
+    deadline: float
+    budget: float | None
+    epsilon: float
+    progress: Progress
+
+    @property
+    def out_of_time(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    @property
+    def remaining(self) -> float | None:
+        return None if self.budget is None else max(0.0, self.deadline - time.perf_counter())
+
+    def share(self, part: float) -> float:
+        """Return the moment when this share of the remaining time is over."""
+        if self.budget is None:
+            return math.inf
+        now = time.perf_counter()
+        return now + part * max(0.0, self.deadline - now)
+
+    @property
+    def squares(self) -> bool:
+        readout = self.network.readout
+        return self.network.W_fb is not None and readout is not None and not readout.is_affine
+
+
+def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None, local: bool) -> Verdict:
+    network, inputs = asked.network, asked.inputs
+    ladder = Ladder(network, inputs, asked.share(_PROVING), asked.epsilon, asked.progress)
     reason = _unsupported(network)
     if reason:
-        return _inconclusive(ladder, reason, "this says nothing about the network", False)
-    squares = network.W_fb is not None and network.readout is not None and not network.readout.is_affine
-    if not squares:
-        certified = _prove(ladder, bracket is True)
-        if certified is not None:
-            return certified
+        return _inconclusive(asked, ladder, reason, "this says nothing about the network")
+    if asked.squares:
+        ladder.skipped.append(Skipped("all rungs", "the feedback passes through squares of the states"))
+    elif not asked.out_of_time:
+        proved = ladder.prove()
+        if proved is not None:
+            return _certified(asked, ladder, *proved, bracket is True)
+    cut = ladder.out_of_time
+    assumed = ladder.assumed() is not None
     refutation = None
-    if not ladder.out_of_time:
+    if not asked.out_of_time and not assumed:
+        limit = asked.share(_REFUTING)
         refutation = find_refutation(
-            network, inputs, candidates=candidates, deadline=deadline, progress=progress
+            network, inputs, candidates=candidates, deadline=limit, progress=asked.progress
         )
+        cut = cut or time.perf_counter() > limit
     if refutation is not None:
-        proved = _proved_gain(ladder)[0] if bracket and not squares else None
-        return Refuted(
-            refutation.theorem, _refuted_sentence(refutation, network, inputs), tuple(ladder.bounds),
-            refutation.document, network.content_hash, inputs, proved, 1.0, refutation,
-        )  # fmt: skip
-    if ladder.out_of_time:
-        reason = f"the budget of {budget:g} s is spent"
-    elif squares:
+        return _refuted(asked, ladder, refutation, bracket is True)
+    if asked.out_of_time or cut:
+        reason = f"the budget of {asked.budget:g} s is spent"
+    elif asked.squares:
         reason = (
             "the feedback passes through squares of the states, for which no rung is valid, "
-            "and no fixed point that was found refutes"
+            "and no response that was found refutes"
+        )
+    elif assumed:
+        low, high = global_slopes(network.activation)
+        reason = (
+            f"no rung proves contraction with slopes in [{low:.4g}, {high:.4g}], and witnesses to the "
+            "contrary need an activation that the checker knows"
         )
     elif isinstance(inputs, InputSignal):
-        reason = "no rung proves contraction for this series, and a fixed point cannot refute a finite series"
+        reason = "no rung proves contraction for this series, and no witness can refute a finite series"
     else:
-        reason = "no rung proves contraction, and no fixed point at an admissible constant input refutes it"
-    return _inconclusive(ladder, reason, "", bracket is not False and not squares)
+        reason = (
+            "no rung proves contraction, and no response that was found refutes it"
+        )
+    near = _local(asked, ladder) if local else None
+    edges, repairs = Bracket(), _NO_REPAIRS
+    if bracket is not False and not asked.squares and not asked.out_of_time:
+        edges, repairs = _edges(asked, ladder, "inconclusive")
+    return _inconclusive(asked, ladder, reason, "", edges, repairs, near)
 
 
 def _unsupported(network: EchoStateNetwork) -> str:
-    expression = network.activation.expression
-    if expression not in check.ACTIVATIONS:
-        return f"the checker does not know the activation {expression}, so nothing can be certified about it"
-    if network.n_units > check.MAX_UNITS:
-        return f"{network.n_units} units; the checker goes up to {check.MAX_UNITS}"
-    # Squares of larger weights overflow in the search for a witness.
+    phi = network.activation
+    if not all(map(math.isfinite, phi.slope_bounds)):
+        return f"the slopes of the activation {phi.expression} are not bounded"
+    sparse = network.is_sparse and network.W_fb is None
+    limit = check.MAX_SPARSE if sparse else check.MAX_UNITS
+    if network.n_units > limit:
+        kind = "sparse" if sparse else "dense"
+        return f"{network.n_units} units; the checker goes up to {limit} with {kind} weights"
+    # Products of larger ones overflow in the search for a witness of period 4.
     blocks: list[Any] = [network.W, network.W_in, network.b]
     readout = network.readout
     if network.W_fb is not None and readout is not None:
         blocks += [network.W_fb @ m for m in (readout.W_out, readout.W_sq, readout.b_out) if m is not None]
-    if not all(float(abs(m).max()) <= 1e100 for m in blocks if m.size):
-        return "a weight exceeds 1e100, beyond which no witness is searched for"
+    if not all(float(abs(m).max()) <= 1e60 for m in blocks if m.size):
+        return "a weight exceeds 1e60, beyond which no witness is searched for"
     return ""
 
 
-def _prove(ladder: _Ladder, bracket: bool) -> Certified | None:
-    network, inputs = ladder.network, ladder.inputs
-    low, high = _global_slopes(network.activation)
-    n = network.n_units
-    sector = Sector(_effective(network), network.leak_rate, np.full(n, low), np.full(n, high))
-    document, steps = ladder.climb(sector, None), None
-    hull = _hull(inputs, network.n_inputs)
-    if document is None and hull is not None and not ladder.out_of_time:
-        boxed = _box_sector(network, hull)
-        if boxed is not None:
-            tight, steps = boxed
-            gained = float(np.max((tight.low - low) + (high - tight.high)))
-            if gained > 0.01 * (high - low):
-                document = ladder.climb(tight, steps)
-    if document is None:
+def _edges(asked: _Question, ladder: Ladder, verdict: str) -> tuple[Bracket, tuple[Repair, ...]]:
+    """Return the bracket and the repairs, within the time that is left."""
+    network = asked.network
+    edges = find_bracket(
+        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=asked.share(0.6),
+        epsilon=asked.epsilon, progress=asked.progress,
+    )  # fmt: skip
+    if verdict == "proved":
+        return edges, ()
+    repairs = find_repairs(
+        network, edges, deadline=asked.deadline, epsilon=asked.epsilon, progress=asked.progress
+    )
+    return edges, repairs
+
+
+def _local(asked: _Question, ladder: Ladder) -> Tube | EchoIndexBound | None:
+    """Return what can be certified near the response that was asked about, or None."""
+    network, inputs = asked.network, asked.inputs
+    if asked.out_of_time or ladder.assumed() is not None:
         return None
+    limit = None if asked.budget is None else 0.7 * (asked.remaining or 0.0)
+    if isinstance(inputs, InputSignal):
+        asked.progress("certifying a tube around the response to the signal", 0.0)
+        tube = certify_tube(network, inputs.u, epsilon=asked.epsilon, budget=limit, progress=asked.progress)
+        if isinstance(tube, Tube):
+            return tube
+        ladder.skipped.append(Skipped("tube around the response", tube.reason))
+    elif isinstance(inputs, Zero | Constant):
+        asked.progress("certifying attracting responses", 0.0)
+        u = inputs.c if isinstance(inputs, Constant) else None
+        if u is not None and not np.all(np.isfinite(network.b + network.W_in @ u)):
+            return None
+        found = certify_echo_index(network, u, budget=limit, progress=asked.progress)
+        return found if found.at_least > 0 else None
+    return None
+
+
+# -- verdicts -------------------------------------------------------------------------------------------
+
+
+def _washout(document: Document) -> Washout | None:
+    section = document["claim"].get("washout")
+    if section is None:
+        return None
+    spread, epsilon = (float.fromhex(section[k]) for k in ("spread", "epsilon"))
+    return Washout(int(section["steps"]), epsilon, spread)
+
+
+def _certified(
+    asked: _Question, ladder: Ladder, document: Document, region: Region, bracket: bool
+) -> Certified:
+    network = asked.network
     theorem, rate = document["theorem"], float.fromhex(document["claim"]["rate"])
-    norm = _NORMS[theorem]
-    if steps is None or document["slopes"]["range"] == "global":
-        steps = None
-        sentence = (
-            f"Proved: under every input and from every initial state, differences of states shrink at least "
-            f"by the factor {rate:.4g} per step {norm}; the network has the echo state property."
+    washout, norm, assumption = _washout(document), _NORMS[theorem], None
+    if ladder.assumed() is not None:
+        low, high = global_slopes(network.activation)
+        assumption = f"the slopes of {network.activation.expression} lie in [{low:.6g}, {high:.6g}]"
+    head = "Proved" if assumption is None else f"Proved, assuming that {assumption}"
+    shrink = f"shrink at least by the factor {rate:.4g} per step {norm}"
+    where = region.range
+    if where == "global":
+        text = f"under every input and from every initial state, differences of states {shrink}"
+        end = "the network has the echo state property"
+    elif where == "box":
+        text = (
+            f"under these inputs and for states within the range of the activation, differences {shrink} "
+            f"after the first {region.steps} steps"
         )
+        end = "the network has the echo state property for this class of inputs"
+    elif where == "secant":
+        text = (
+            "at this input every state within the range of the activation comes to one and the same fixed "
+            f"point; distances to it {shrink} after the first {region.steps} steps"
+        )
+        end = "the network has the echo state property at this input"
     else:
-        sentence = (
-            f"Proved: under these inputs and for states within the range of the activation, differences "
-            f"shrink at least by the factor {rate:.4g} per step {norm} after the first {steps} steps; the "
-            "network has the echo state property for this class of inputs."
-        )
-    refuted_gain = _refuted_gain(ladder)[0] if bracket else None
+        text = f"at zero input every state falls to 0; distances to it {shrink}"
+        end = "the network has the echo state property at zero input"
+    if washout is not None:
+        apart = "" if region.states == "box" else f" that start at most {washout.spread:.4g} apart"
+        text += f"; from step {washout.steps} on, any two states{apart} agree to {washout.epsilon:g}"
+    edges = _edges(asked, ladder, "proved")[0] if bracket else Bracket()
     return Certified(
-        theorem, sentence, tuple(ladder.bounds), document, network.content_hash, inputs, 1.0, refuted_gain,
-        rate, steps,
+        theorem, f"{head}: {text}; {end}.", tuple(ladder.bounds), document, network.content_hash,
+        asked.inputs, max(1.0, edges.proved or 1.0), edges.refuted, rate,
+        None if region.states == "all" and where == "global" else region.steps, washout,
+        tuple(ladder.skipped), assumption,
     )  # fmt: skip
 
 
 def _refuted_sentence(refutation: Refutation, network: EchoStateNetwork, inputs: InputClass) -> str:
-    stable = sum(p.stable for p in refutation.points)
-    where = "without input" if network.n_inputs == 0 else "under one admissible constant input"
+    strength, period, radius = refutation.strength, refutation.period, refutation.input_radius
+    constant = bool(np.all(refutation.input == refutation.input[:1]))
+    kind = "constant" if constant else f"{period}-periodic"
     if isinstance(inputs, AnyInput):
         # The witness is a drive: the network's own bias may lead elsewhere.
-        where = "under one constant drive in place of input and bias"
-    if refutation.theorem == "two-fixed-points":
-        kind = " (both attracting, in floating point)" if stable == 2 else ""
-        return (
-            f"Refuted: {where} the network has two fixed points{kind}, so its response depends on where it "
-            "started."
+        where = f"under one {kind} drive in place of input and bias"
+    elif network.n_inputs == 0:
+        where = "without input"
+    elif isinstance(inputs, Zero):
+        where = "at zero input"
+    else:
+        where = f"under one {kind} input of the class"
+    if period == 1:
+        what = "fixed point"
+    else:
+        what = f"cycle of {period} states" if constant else f"response of period {period}"
+    if strength == "unstable response":
+        text = (
+            f"{where} the network has an unstable {what}; states beside it are driven away, so initial "
+            "differences are not forgotten uniformly"
         )
-    return (
-        f"Refuted: {where} the network has an unstable fixed point; states beside it are driven away, "
-        "so initial differences are not forgotten uniformly."
-    )
-
-
-# -- the bracket: multiples of W ------------------------------------------------------------------------
-
-
-def _proved_gain(ladder: _Ladder) -> tuple[float | None, Document | None]:
-    """Return the largest multiple of W below 1 that the best rung proves, with its certificate."""
-    network = ladder.network
-    if network.W_fb is not None:
-        return None, None
-    low, high = _global_slopes(network.activation)
-    n = network.n_units
-    reached = [b for b in ladder.bounds if b.critical_gain and " on the " not in b.name]
-    for bound in sorted(reached, key=lambda b: -(b.critical_gain or 0.0))[:2]:
-        for share in (0.99, 0.95):
-            gain = math.floor(1e4 * min(1.0, share * (bound.critical_gain or 0.0))) / 1e4
-            if gain <= 0.0 or ladder.out_of_time:
-                return None, None
-            scaled = network.scaled(gain)
-            attempt = _Ladder(scaled, AnyInput(), ladder.deadline, no_progress)
-            sector = Sector(scaled.dense_W(), network.leak_rate, np.full(n, low), np.full(n, high))
-            if bound.name.startswith("incremental"):
-                scaling = diagonal_schur(sector).scaling if "scaled" in bound.name else None
-                rung = incremental_lurie(sector, scaling)
-            else:
-                rung = {
-                    "perron-weights": perron_weights, "spectral-norm": spectral_norm,
-                    "diagonal-schur": diagonal_schur,
-                }[bound.name](sector)  # fmt: skip
-            document = attempt.verified(rung, sector, None)
-            if document is not None:
-                return gain, document
-    return None, None
-
-
-def _refuted_gain(ladder: _Ladder) -> tuple[float | None, Document | None]:
-    """Return a multiple of W that is refuted by its origin, when the origin is a fixed point of the class."""
-    network, inputs = ladder.network, ladder.inputs
-    if isinstance(inputs, InputSignal) or network.n_units > 600:
-        return None, None
-    bare = replace(network, b=np.zeros(network.n_units)) if isinstance(inputs, AnyInput) else network
-    gain = origin_gain(bare)
-    if gain is None:
-        return None, None
-    for share in (1.005, 1.03):
-        scaled = math.ceil(1e4 * share * gain) / 1e4
-        if ladder.out_of_time:
-            return None, None
-        refutation = find_refutation(network.scaled(scaled), inputs, deadline=ladder.deadline)
-        if refutation is not None:
-            return scaled, refutation.document
-    return None, None
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _inconclusive(ladder: _Ladder, reason: str, advice: str, bracket: bool) -> Inconclusive:
-    network = ladder.network
-    proved = refuted = repair = None
-    if bracket and not ladder.out_of_time:
-        ladder.progress("looking for the bracket", 0.9)
-        proved, repair = _proved_gain(ladder)
-        refuted = _refuted_gain(ladder)[0]
-    if proved is not None:
-        radius = network.spectral_radius()
-        advice = (
-            f"with W multiplied by {proved:.4g} (spectral radius {radius * proved:.4g} instead of "
-            f"{radius:.4g}) it is proved for every input"
+    elif constant and period > 1:
+        text = (
+            f"{where} the network has a {what}, so its response depends on where it started: every phase of "
+            "it is one"
         )
+    else:
+        attracting = "attracting " if strength == "two attracting responses" else ""
+        what = what.replace("response", "responses").replace("fixed point", "fixed points")
+        text = f"{where} the network has two {attracting}{what}, so its response depends on where it started"
+    if radius:
+        text += f"; both persist under every input within {radius:.3g} of that one"
+    return f"Refuted: {text}."
+
+
+def _refuted(asked: _Question, ladder: Ladder, refutation: Refutation, bracket: bool) -> Refuted:
+    edges, repairs = Bracket(refuted=1.0), _NO_REPAIRS
+    if bracket and not asked.squares and not asked.out_of_time:
+        edges, repairs = _edges(asked, ladder, "refuted")
+    return Refuted(
+        refutation.theorem, _refuted_sentence(refutation, asked.network, asked.inputs), tuple(ladder.bounds),
+        refutation.document, asked.network.content_hash, asked.inputs, edges.proved, edges.refuted or 1.0,
+        refutation, refutation.strength, refutation.period, refutation.input_radius, tuple(ladder.skipped),
+        repairs,
+    )  # fmt: skip
+
+
+def _inconclusive(
+    asked: _Question, ladder: Ladder, reason: str, advice: str = "", edges: Bracket | None = None,
+    repairs: tuple[Repair, ...] = (), local: Tube | EchoIndexBound | None = None,
+) -> Inconclusive:  # fmt: skip
+    network, edges = asked.network, edges or Bracket()
+    if repairs:
+        advice = " or ".join(r.sentence for r in repairs)
     elif not advice:
-        advice = "a smaller spectral radius makes a proof more likely"
+        spent = reason.startswith("the budget")
+        advice = "give more time" if spent else "a smaller spectral radius makes a proof more likely"
     sentence = f"Inconclusive: {reason}; {advice}."
     record = {
         "format": "esntools-inconclusive",
-        "version": 1,
+        "version": 2,
         "network_hash": network.content_hash,
-        "inputs": ladder.inputs.to_document(),
+        "inputs": asked.inputs.to_document(),
         "reason": reason,
         "advice": advice,
-        "proved_gain": proved,
-        "refuted_gain": refuted,
-        "bounds": [
-            {
-                "name": b.name,
-                "value": _finite(b.value),
-                "critical_gain": _finite(b.critical_gain),
-            }
-            for b in ladder.bounds
+        "proved_gain": edges.proved,
+        "refuted_gain": edges.refuted,
+        "bounds": bounds_record(tuple(ladder.bounds)),
+        "skipped": [{"name": s.name, "reason": s.reason} for s in ladder.skipped],
+        "repairs": [
+            {"kind": r.kind, "value": r.value, "network_hash": r.network.content_hash} for r in repairs
         ],
+        "local": None if local is None else local.sentence,
         "provenance": files.provenance(),
     }
     return Inconclusive(
-        "none", sentence, tuple(ladder.bounds), record, network.content_hash, ladder.inputs, proved, refuted,
-        reason, advice, repair,
+        "none", sentence, tuple(ladder.bounds), record, network.content_hash, asked.inputs, edges.proved,
+        edges.refuted, reason, advice, repairs, local, tuple(ladder.skipped),
     )  # fmt: skip

@@ -4,15 +4,75 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal, TypeAlias, final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, final
 
 from esntools import files
 from esntools._typing import Document
-from esntools.certificates.refute import Refutation
 from esntools.certificates.sectors import BoundReached
-from esntools.inputs import InputClass
+from esntools.certificates.witness import Refutation
+from esntools.inputs import Constant, InputClass, InputSignal, Zero
+from esntools.network import EchoStateNetwork
 
-__all__ = ["Certified", "Inconclusive", "Refuted", "Verdict"]
+if TYPE_CHECKING:
+    from esntools.certificates.attracting import EchoIndexBound
+    from esntools.certificates.tube import Tube
+
+__all__ = ["Certified", "Inconclusive", "Refuted", "Repair", "Skipped", "Verdict", "Washout", "meaning"]
+
+
+@final
+@dataclass(frozen=True)
+class Washout:
+    """A proved number of steps after which the initial state is forgotten.
+
+    Attributes
+    ----------
+    steps : int
+        From this step on, any two solutions under the same input differ by at most `epsilon` in every unit.
+    epsilon : float
+        That difference.
+    spread : float
+        The largest difference of the initial states, in any unit.
+    """
+
+    steps: int
+    epsilon: float
+    spread: float
+
+
+@final
+@dataclass(frozen=True)
+class Skipped:
+    """A rung of the ladder that was not tried, and why."""
+
+    name: str
+    reason: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Repair:
+    """A change of the network after which the property is proved, with its certificate.
+
+    Attributes
+    ----------
+    kind : str
+        ``"spectral radius"`` or ``"leak rate"``.
+    value : float
+        What it becomes.
+    sentence : str
+        The repair in words.
+    network : EchoStateNetwork
+        The changed network.
+    document : dict
+        The certificate of the changed network, accepted by the exact checker.
+    """
+
+    kind: Literal["spectral radius", "leak rate"]
+    value: float
+    sentence: str
+    network: EchoStateNetwork
+    document: Document
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +103,7 @@ class Certified(_Result):
     sentence : str
         What is proved, in one sentence.
     bounds : tuple of BoundReached
-        How far each rung got that was tried.
+        How far each rung got that was tried, in the order in which they were.
     document : dict
         The certificate.
     network_hash : str
@@ -57,27 +117,51 @@ class Certified(_Result):
     box_steps : int or None
         None when every state and every input is covered. Otherwise the claim is about states within the
         range of phi, and contraction begins after that many steps.
+    washout : Washout or None
+        The steps after which any two initial states agree; part of the certificate.
+    skipped : tuple of Skipped
+        The rungs that were not needed or not applicable.
+    assumption : str or None
+        What the proof takes for granted, beyond the network: the slope range of an activation that the
+        independent checker does not know, enclosed by ball arithmetic.
     """
 
     rate: float
     box_steps: int | None
+    washout: Washout | None = None
+    skipped: tuple[Skipped, ...] = ()
+    assumption: str | None = None
     verdict: ClassVar[Literal["proved"]] = "proved"
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Refuted(_Result):
-    """States are not forgotten under some admissible constant input; the exact checker has agreed.
+    """States are not forgotten under some admissible input; the exact checker has agreed.
 
-    Attributes are those of `Certified`, without the rate, and
+    Attributes are those of `Certified`, without the rate, the box, the washout and the assumption, and
 
     Attributes
     ----------
     witness : Refutation
-        The constant input and the fixed points that show it.
+        The input and the responses that show it.
+    strength : str
+        ``"unstable response"``, ``"two responses"`` or ``"two attracting responses"``: each says more than
+        the one before.
+    period : int
+        Period of the input of the witness; 1 when it is constant.
+    input_radius : float or None
+        Both attracting responses persist under every input that stays this near to the witness's.
+    repairs : tuple of Repair
+        Changes that make it provable, where they were asked for (``bracket=True``).
     """
 
     witness: Refutation
+    strength: str = "two responses"
+    period: int = 1
+    input_radius: float | None = None
+    skipped: tuple[Skipped, ...] = ()
+    repairs: tuple[Repair, ...] = ()
     verdict: ClassVar[Literal["refuted"]] = "refuted"
 
 
@@ -86,7 +170,7 @@ class Refuted(_Result):
 class Inconclusive(_Result):
     """Neither a proof nor a counterexample was found. `document` is a record, not a certificate.
 
-    Attributes are those of `Certified`, without the rate, and
+    Attributes are those of `Certified`, without the rate, the box, the washout and the assumption, and
 
     Attributes
     ----------
@@ -94,14 +178,77 @@ class Inconclusive(_Result):
         Why.
     advice : str
         What to change.
-    repair : dict or None
-        A valid certificate for the network with W multiplied by `proved_gain`.
+    repairs : tuple of Repair
+        Changes that make it provable, each with its certificate; the first is the one in `advice`.
+    local : Tube, EchoIndexBound or None
+        What is certified locally: a tube around the response to the signal that was asked about, or
+        attracting responses at the constant input. It claims nothing about other initial states.
     """
 
     reason: str
     advice: str
-    repair: Document | None
+    repairs: tuple[Repair, ...] = ()
+    local: Tube | EchoIndexBound | None = None
+    skipped: tuple[Skipped, ...] = ()
     verdict: ClassVar[Literal["inconclusive"]] = "inconclusive"
 
 
 Verdict: TypeAlias = Certified | Refuted | Inconclusive
+
+
+_MEANS: Final = {
+    "proved": "whatever admissible input comes, in the long run the state is a function of the input alone. "
+    "The proof is about the stored network itself, its numbers taken as exact; no simulation is involved.",
+    "refuted": "an admissible input is known under which two copies of the network, started differently, do "
+    "not come together. The certificate holds it.",
+    "inconclusive": "no bound that was tried is small enough, and no counterexample was found. That is "
+    "common for a spectral radius a little below 1.",
+}
+_MEANS_NOT: Final = {
+    "proved": "anything about inputs outside this set, about the closed loop, or about forecasts.",
+    "refuted": "that the state is ambiguous for the inputs that the network usually receives: almost every "
+    "input of a random process may still decide it. That other property is neither claimed nor denied here.",
+    "inconclusive": "that the network is faulty. It may well have the property, and for almost every input "
+    "of a random process more often still; this says nothing about either.",
+}
+
+
+def meaning(verdict: Certified | Refuted | Inconclusive) -> tuple[str, str]:
+    """Return what a verdict means and what it does not mean, each as words that follow such a beginning.
+
+    >>> from esntools.certificates import certify_esp
+    >>> from esntools.inputs import AnyInput
+    >>> meaning(certify_esp(EchoStateNetwork([[0.5]]), AnyInput()))[1]
+    'anything about the closed loop, or about forecasts.'
+    """
+    word, inputs = verdict.verdict, verdict.inputs
+    means, means_not = _MEANS[word], _MEANS_NOT[word]
+    if isinstance(verdict, Certified):
+        if verdict.box_steps is None:
+            means_not = "anything about the closed loop, or about forecasts."
+        if isinstance(inputs, Zero | Constant) and verdict.box_steps is not None:
+            means = "with this input the network comes to one rest state, wherever it starts."
+            means_not = "anything about other inputs, above all about those that vary in time."
+        if verdict.assumption is not None:
+            means_not += " It takes for granted what it says to assume."
+    if isinstance(inputs, InputSignal) and word == "inconclusive":
+        means_not = "that this series leaves the state open. A proof must hold for every initial state."
+    return means, means_not
+
+
+def bounds_record(verdict_bounds: tuple[BoundReached, ...]) -> list[dict[str, Any]]:
+    """Return the bounds as JSON has them: what is not finite is null."""
+
+    def finite(value: float | None) -> float | None:
+        return value if value is not None and abs(value) < float("inf") else None
+
+    return [
+        {
+            "name": b.name,
+            "value": finite(b.value),
+            "critical_gain": finite(b.critical_gain),
+            "dual": finite(b.dual),
+            "seconds": round(b.seconds, 3),
+        }
+        for b in verdict_bounds
+    ]

@@ -17,7 +17,8 @@ exit codes:
     0  done; verify: proved; check: valid
     1  the answer is "refuted" (verify) or "invalid" (check)
     2  misuse: one line says the place, the value, the rule and the remedy
-    3  could not decide: inconclusive (verify), no fixed point found (fixed-points)
+    3  could not decide: inconclusive (verify), beyond the checker (check), no fixed point (fixed-points)
+    4  proved (verify) or valid (check) under an assumption that the certificate names
    70  a defect of esntools; --debug shows where
   130  interrupted; no file is left half-written
 
@@ -98,6 +99,14 @@ def _number(
         return value
 
     return convert
+
+
+def _duration(text: str) -> float:
+    """Return the seconds that ``90``, ``60s``, ``2m`` or ``1.5h`` says."""
+    said = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(s|m|h|)\s*", text)
+    if said is None:
+        raise argparse.ArgumentTypeError(f"{text!r}; must be seconds from 0, or a time as 60s, 2m or 1h")
+    return float(said[1]) * {"s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}[said[2]]
 
 
 def _vector(text: str) -> list[float]:
@@ -225,8 +234,25 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _output_option(forecast, "CSV file (default: standard output)")
 
-    verify = add("verify", "prove or refute the echo state property, with a certificate", model)
+    verify = add(
+        "verify", "prove or refute the echo state property, with a certificate", f"{model}, or {zoo}"
+    )
+    verify.epilog = (
+        "The verdict is about every input of the class, uniformly. That almost every input of a random "
+        "process decides the state is another property, about which nothing is claimed."
+    )
     _input_options(verify, closed_loop=True)
+    verify.add_argument(
+        "--budget", type=_duration, metavar="TIME", default=60.0,
+        help="time to search: seconds, or with a unit, as 90, 60s, 2m, 1h (default: 60s; 0 tries nothing)",
+    )  # fmt: skip
+    verify.add_argument(
+        "--epsilon", type=_number(above=0), metavar="E", default=1e-6,
+        help="the proved washout is when states agree to this (default: 1e-6)",
+    )  # fmt: skip
+    verify.add_argument(
+        "--repair", metavar="PATH", help="write a network that is proved, with W or the leak made smaller"
+    )
     _output_option(verify, "certificate (default: JSON on standard output)")
 
     check = add("check", "verify a certificate again by independent code")

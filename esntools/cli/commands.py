@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-import math
 import sys
 import tempfile
 import time
@@ -14,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from esntools.cli.console import DONE, NO, UNDECIDED, ProgressLine
+from esntools.cli.console import DONE, UNDECIDED, ProgressLine
 from esntools.cli.sources import (
     check_clock,
     check_writable,
@@ -34,12 +32,11 @@ from esntools.cli.sources import (
     to_json,
     zoo_model,
 )
+from esntools.cli.verify import check_command, count_inputs, verify_command
 from esntools.errors import EsntoolsError, InvalidInputError
 
 if TYPE_CHECKING:
     from esntools._typing import FloatArray
-    from esntools.inputs import InputClass
-    from esntools.network import EchoStateNetwork
     from esntools.series import Series
     from esntools.spec import ExplainSpec
     from esntools.training import Fit
@@ -127,93 +124,6 @@ def forecast_command(options: Namespace, progress: ProgressLine) -> int:
     return DONE
 
 
-def _inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:
-    from esntools.inputs import AnyInput, Constant, InputBox, InputSignal, Zero
-
-    n = network.n_inputs
-    if options.any:
-        return AnyInput()
-    if options.zero or options.closed_loop:
-        return Zero()
-    if options.signal is not None:
-        u = read_signal(options, n).values
-        return InputSignal(u if u.ndim == 2 else u[:, None])
-    if options.constant is not None:
-        _count("--constant", len(options.constant), n)
-        return Constant(options.constant * (n if len(options.constant) == 1 else 1))
-    low, high = options.inputs
-    _count("--inputs", len(low), n)
-    repeat = n if len(low) == 1 else 1
-    return InputBox(low * repeat, high * repeat)
-
-
-def _count(place: str, given: int, n_inputs: int) -> None:
-    if n_inputs == 0:
-        raise InvalidInputError(place, "given", "the network has no inputs", "use --zero or --closed-loop")
-    if given not in (1, n_inputs):
-        raise InvalidInputError(place, f"{given} values", f"the network has {n_inputs} inputs")
-
-
-def verify_command(options: Namespace, progress: ProgressLine) -> int:
-    from esntools.certificates.certify import certify_esp
-
-    check_writable(options.output)
-    network = read_network(options.source)
-    if options.closed_loop:
-        network = network.closed_loop()
-    result = certify_esp(network, _inputs(options, network), progress=progress)
-    if options.output is None:
-        emit(result.document, None)
-    else:
-        result.save(options.output)
-    progress.say(result.sentence)
-    for bound in result.bounds:
-        value = f"{bound.value:.6g}" if math.isfinite(bound.value) else "no bound"
-        progress.say(f"  {bound.name}: {value}, {'proves it' if bound.proves else 'does not decide'}")
-    if options.output is not None and result.verdict != "inconclusive":
-        progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
-    elif options.output is not None:
-        progress.say(f"the bounds reached: {options.output} (not a certificate)")
-    return {"proved": DONE, "refuted": NO}.get(result.verdict, UNDECIDED)
-
-
-def _is_inconclusive(path: Path) -> bool:
-    document = json.loads(path.read_text(encoding="utf-8"))
-    return isinstance(document, dict) and document.get("format") == "esntools-inconclusive"
-
-
-def check_command(options: Namespace, progress: ProgressLine) -> int:
-    from esntools.certificates import check_certificate
-
-    path = Path(options.source)
-    if not path.is_file():
-        what = "a folder" if path.is_dir() else "no such file"
-        raise InvalidInputError(str(path), what, "must be a certificate written by esntools verify")
-    try:
-        result = check_certificate(path)
-    except InvalidInputError as error:
-        if error.place != "certificate":
-            raise
-        if _is_inconclusive(path):
-            raise InvalidInputError(
-                str(path), "the bounds of an inconclusive verification",
-                "only a proof or a refutation can be checked", "ask again: other inputs or a smaller radius",
-            ) from None  # fmt: skip
-        raise InvalidInputError(str(path), error.value, error.rule, error.remedy) from None
-    emit(
-        {
-            "certificate": str(path),
-            "valid": result.valid,
-            "verdict": result.verdict,
-            "reason": result.reason,
-            "seconds": round(result.seconds, 3),
-        },
-        None,
-    )
-    progress.say(f"{'valid' if result.valid else 'invalid'}: {result.reason}")
-    return DONE if result.valid else NO
-
-
 def _fit_of(source: str) -> Fit | None:
     """Return the fit in a model file; None for a network that nobody fitted, which can still be asked."""
     from esntools.training import Fit
@@ -250,7 +160,7 @@ def fixed_points_command(options: Namespace, progress: ProgressLine) -> int:
             starts = states[:: max(1, 2 * len(states) // options.starts)]
     elif network.n_inputs:
         given = [0.0] if options.input is None else options.input
-        _count("--input", len(given), network.n_inputs)
+        count_inputs("--input", len(given), network.n_inputs)
         u = np.broadcast_to(np.array(given), (network.n_inputs,)).copy()
     found = find_fixed_points(
         network, u, starts=starts, n_starts=options.starts, rng=options.seed or 0, progress=progress

@@ -14,6 +14,7 @@ DONE: Final = 0
 NO: Final = 1
 MISUSE: Final = 2
 UNDECIDED: Final = 3
+ASSUMED: Final = 4
 INTERNAL: Final = 70
 INTERRUPTED: Final = 130
 BROKEN_PIPE: Final = 141

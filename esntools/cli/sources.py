@@ -36,7 +36,7 @@ __all__ = [
 
 def check_outputs_are_not_inputs(options: Namespace) -> None:
     """Refuse to write over what is read: the only copy of somebody's data may be there."""
-    for out in ("output", "plot"):
+    for out in ("output", "plot", "repair"):
         for given in ("source", "signal"):
             to, source = getattr(options, out, None), getattr(options, given, None)
             if not to or not source or not Path(source).is_file() or not Path(to).is_file():

@@ -4,7 +4,7 @@ Compute first, then plot. Without `ax` a plot makes its own figure, which pyplot
 ``ax.figure.savefig("name.svg")``. Nothing is shown and no setting of Matplotlib is changed.
 """
 
-from esntools.plotting.dynamics import plot_contraction, plot_eigenvalues
+from esntools.plotting.dynamics import plot_eigenvalues
 from esntools.plotting.graphs import plot_graph, plot_phase_graph
 from esntools.plotting.series import (
     plot_attractor,
@@ -16,6 +16,8 @@ from esntools.plotting.series import (
     plot_task,
     plot_vpt,
 )
+from esntools.plotting.verification import plot_contraction, plot_forgetting
+from esntools.plotting.witness import plot_witness
 
 __all__ = [
     "plot_attractor",
@@ -23,6 +25,7 @@ __all__ = [
     "plot_eigenvalues",
     "plot_error_growth",
     "plot_forecast",
+    "plot_forgetting",
     "plot_graph",
     "plot_phase_graph",
     "plot_return_map",
@@ -30,4 +33,5 @@ __all__ = [
     "plot_spectrum",
     "plot_task",
     "plot_vpt",
+    "plot_witness",
 ]

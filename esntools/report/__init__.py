@@ -12,6 +12,7 @@ from typing import Any, Final
 import jinja2
 
 from esntools import files
+from esntools.certificates.verdicts import meaning
 from esntools.errors import InvalidInputError
 from esntools.excitable import write_graph
 from esntools.report.equations import report_equations
@@ -23,20 +24,6 @@ __all__ = ["write_report"]
 
 _TEMPLATES: Final = Path(__file__).parent
 
-_MEANS: Final = {
-    "proved": "whatever admissible input comes, in the long run the state is a function of the input alone. "
-    "The proof is about the stored network itself, its numbers taken as exact; no simulation is involved.",
-    "refuted": "an admissible input is known under which two copies of the network, started differently, do "
-    "not come together. The certificate holds it.",
-    "inconclusive": "no bound that was tried is small enough, and no counterexample was found. That is "
-    "common for a spectral radius a little below 1.",
-}
-_NOT_MEANS: Final = {
-    "proved": "anything about inputs outside this set, about the closed loop, or about forecasts.",
-    "refuted": "that the state is ambiguous for the inputs that the network usually receives: most of them "
-    "may still decide it.",
-    "inconclusive": "that the network is faulty. It may well have the property.",
-}
 _CLOSED: Final = {
     "refuted": (
         "the closed loop remembers: two copies that start differently need not come together. A model of "
@@ -63,7 +50,7 @@ def _certificate_name(study: Study, verdict: Verdict) -> str:
 
 def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
     word = verdict.result.verdict
-    means, not_means = _MEANS[word], _NOT_MEANS[word]
+    means, not_means = meaning(verdict.result)
     if verdict.key == "closed loop" and word in _CLOSED:
         means, not_means = _CLOSED[word]
     decided = word != "inconclusive"

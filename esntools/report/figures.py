@@ -12,11 +12,13 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 
+from esntools.certificates.verdicts import Certified
 from esntools.plotting import (
     plot_attractor,
     plot_contraction,
     plot_eigenvalues,
     plot_forecast,
+    plot_forgetting,
     plot_graph,
     plot_phase_graph,
     plot_return_map,
@@ -27,7 +29,7 @@ from esntools.plotting import (
 )
 from esntools.plotting.graphs import LABELLED
 from esntools.study.findings import Study
-from esntools.study.sentences import near
+from esntools.study.sentences import near, number
 
 __all__ = ["ReportFigure", "report_figures", "to_svg"]
 
@@ -174,6 +176,11 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
                 last.result, last.network, derivation=study.derivation, certified=study.certified
             ),
         )  # fmt: skip
+    if study.evidence is not None:
+        yield (
+            "forgetting", "Forgetting along the input", _forgetting_caption(study),
+            lambda: _forgetting_figure(study),
+        )  # fmt: skip
     if any(len(points) for points in study.fixed_points.values()):
         yield (
             "eigenvalues", "Multipliers of the fixed points",
@@ -202,16 +209,58 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
 
 def _contraction_caption(study: Study) -> str:
     caption = (
-        "Each line is a bound on the contraction factor against the spectral radius to which W is scaled, "
-        "computed in floating point; below 1 it suggests a proof. Green is what a certificate proves: the "
-        "one at its right edge holds for every smaller radius too. "
+        "The first row is what certificates say when W is scaled to a spectral radius: green is proved, and "
+        "the certificate at its right edge holds for every smaller radius too. "
     )
     found = study.certified
     if found is not None and found.refuted:
         caption += "Each cross is a certified refutation, hatched from the first to the last. "
     elif found is not None and not found.searched:
         caption += "Refutations were not searched for at this size. "
-    return caption + "What is neither is open."
+    return caption + (
+        "What is neither is open. Below, each bar is one norm: it contracts up to its right end, and cannot "
+        "where hatched (both in floating point). "
+    )
+
+
+def _proved_driven(study: Study) -> Certified | None:
+    """Return the proof whose rate and washout hold along the input of the evidence."""
+    driven = [v.result for v in study.verdicts if v.key != "closed loop"]
+    return driven[-1] if driven and isinstance(driven[-1], Certified) else None
+
+
+def _forgetting_figure(study: Study) -> Axes:
+    assert study.evidence is not None
+    proof = _proved_driven(study)
+    if proof is None or proof.washout is None:
+        return plot_forgetting(study.evidence.distances)
+    return plot_forgetting(
+        study.evidence.distances, rate=proof.rate, steps=proof.washout.steps, epsilon=proof.washout.epsilon,
+        start=proof.box_steps or 0,
+    )  # fmt: skip
+
+
+def _forgetting_caption(study: Study) -> str:
+    evidence = study.evidence
+    assert evidence is not None
+    caption = (
+        f"The network driven by {evidence.input_words}, started {evidence.distances.shape[1] + 1} times: how "
+        "far each trajectory is from the first, in the unit where they differ most. "
+    )
+    proof = _proved_driven(study)
+    if proof is not None and proof.washout is not None:
+        caption += (
+            f"The black line is the proved bound, for any two starts: from step {proof.washout.steps} on "
+            f"they agree to {proof.washout.epsilon:g}. "
+        )
+    else:
+        caption += "This is simulated; no bound is proved here. "
+    if evidence.exponent is not None:
+        caption += (
+            "The slope to expect, the largest conditional Lyapunov exponent, is "
+            f"{number(evidence.exponent)} per step (estimated)."
+        )
+    return caption
 
 
 def _excitable_caption(graph: Any) -> str:

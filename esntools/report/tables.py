@@ -230,13 +230,20 @@ def _move(graph: Any, node: Any, target: int, pulse: int) -> str:
 
 
 _NAMES: Final = {
+    "components": "a norm for each strongly connected component",
     "perron-weights": "weighted maximum norm (Perron)",
     "spectral-norm": "Euclidean norm (spectral)",
     "diagonal-schur": "scaled Euclidean norm (diagonal Schur)",
     "incremental-lurie": "full quadratic norm (Lur’e)",
-    "incremental-lurie, scaled": "full quadratic norm (Lur’e), scaled",
+    "incremental-lurie, balanced": "full quadratic norm (Lur’e), balanced",
+    "incremental-lurie, optimal": "full quadratic norm (Lur’e), optimal multipliers",
+    "common-quadratic": "one quadratic norm for all vertices of the slopes",
+    "zero-input-multipliers": "multipliers for odd activations, zero input only",
 }
-_BOX: Final = " on the invariant box"
+_REGIONS: Final = {
+    " on the invariant box": ", for these inputs",
+    " on chords to the fixed point": ", on chords to the fixed point",
+}
 
 
 def bounds_table(verdict: Verdict) -> Table | None:
@@ -249,21 +256,26 @@ def bounds_table(verdict: Verdict) -> Table | None:
     best = {b.name: b.value for b in bounds}
     rows = []
     for b in bounds:
-        name = b.name.removesuffix(_BOX)
+        name, region = b.name, ""
+        for suffix, words in _REGIONS.items():
+            if name.endswith(suffix):
+                name, region = name.removesuffix(suffix), words
         # On the box of states that the inputs allow a bound is only worth a row where it gains something.
-        if name != b.name and not b.proves and not b.value < 0.999 * best.get(name, math.inf):
+        if region and not b.proves and not b.value < 0.999 * best.get(name, math.inf):
             continue
-        label = _NAMES.get(name, name) + (", for these inputs" if name != b.name else "")
         gain = "" if b.critical_gain is None else number(b.critical_gain * radius)
-        rows.append((label, number(b.value), "yes" if b.proves else "no", gain))
+        dual = "" if b.dual is None or not math.isfinite(b.dual) else number(b.dual * radius)
+        factor = number(b.value) if math.isfinite(b.value) else "none"
+        rows.append((_NAMES.get(name, name) + region, factor, "yes" if b.proves else "no", gain, dual))
     if not rows:
         return None
-    head = ("norm", "factor per step", "proves", "below 1 up to radius")
+    head = ("norm", "factor", "proves", "below 1 up to radius", "never above")
     caption = (
-        f"The norms tried; a factor below 1 proves. The spectral radius of W{note} is {number(radius)}; the "
-        "last column, in floating point, is the one up to which the factor stays below 1."
+        f"The norms tried, in this order, up to the first that proves; a factor below 1 proves. The spectral "
+        f"radius of W{note} is {number(radius)}; the last two columns, in floating point, are the one up to "
+        "which the factor stays below 1, and one above which no norm of this kind exists."
     )
-    return Table(head, tuple(rows), caption, (1, 3))
+    return Table(head, tuple(rows), caption, (1, 3, 4))
 
 
 def _irrelevant(name: str, kind: str) -> bool:

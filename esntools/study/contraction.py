@@ -44,12 +44,18 @@ class CertifiedRange:
         Every g that is refuted, ascending; nothing is claimed about those between them.
     searched : bool
         Whether refutations were searched for (not for large networks, where each takes long).
+    proved_by : str
+        The theorem of the certificate at the largest g; empty where there is none.
+    refuted_by : tuple of str
+        The theorem of each refutation.
     """
 
     network: EchoStateNetwork
     proved: float | None
     refuted: tuple[float, ...]
     searched: bool
+    proved_by: str = ""
+    refuted_by: tuple[str, ...] = ()
 
 
 class _Search:
@@ -57,15 +63,19 @@ class _Search:
         self.network, self.inputs = network, inputs
         self.deadline = time.perf_counter() + seconds
         self.proved: float | None = None
-        self.refuted: set[float] = set()
+        self.proved_by = ""
+        self.refuted: dict[float, str] = {}
         self.left = _TRIALS
 
     def note(self, gain: float, result: Certified | Refuted | Inconclusive) -> None:
-        # A proof on the box of states that bounded inputs leave says nothing about smaller weights.
-        if isinstance(result, Certified) and result.box_steps is None:
-            self.proved = max(gain, self.proved or 0.0)
+        # A proof on the box of states that bounded inputs leave says nothing about smaller weights. Those
+        # with slopes from 0 to L hold for them: phi(g z) has slopes from 0 to g L, and is odd where phi is.
+        if isinstance(result, Certified):
+            everywhere = result.box_steps is None or result.method == "zero-input-multipliers"
+            if everywhere and gain > (self.proved or 0.0):
+                self.proved, self.proved_by = gain, result.method
         elif isinstance(result, Refuted):
-            self.refuted.add(gain)
+            self.refuted[gain] = result.method
 
     @property
     def over(self) -> bool:
@@ -74,7 +84,9 @@ class _Search:
     def ask(self, gain: float) -> Certified | Refuted | Inconclusive:
         self.left -= 1
         remaining = max(0.0, self.deadline - time.perf_counter())
-        result = certify_esp(self.network.scaled(gain), self.inputs, budget=remaining, bracket=False)
+        result = certify_esp(
+            self.network.scaled(gain), self.inputs, budget=remaining, bracket=False, local=False
+        )
         self.note(gain, result)
         return result
 
@@ -148,7 +160,10 @@ def certified_range(
             search.ask(gain)
     if searched:
         search.narrow()
-    return CertifiedRange(folded, search.proved, tuple(sorted(search.refuted)), searched)
+    refuted = tuple(sorted(search.refuted))
+    return CertifiedRange(
+        folded, search.proved, refuted, searched, search.proved_by, tuple(search.refuted[g] for g in refuted)
+    )
 
 
 def _estimates(

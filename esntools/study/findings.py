@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from esntools.fixed_points import EquilibriumMatch, FixedPoints
     from esntools.lyapunov import LyapunovSpectrum
     from esntools.study.contraction import CertifiedRange
+    from esntools.study.evidence import Evidence
     from esntools.symbolic import Derivation
     from esntools.training import Fit
 
@@ -119,6 +120,8 @@ class Study:
     certified : CertifiedRange, optional
         How far the recurrent weights can grow with a certificate, for the last question that is not about
         the closed loop.
+    evidence : Evidence, optional
+        Trajectories of `network` under its own data (or one input of the class) from several starts.
     fixed_points : mapping of str to FixedPoints
         By condition: ``"closed loop"``, ``"zero input"``, ``"input A"``, ...
     matches : tuple of EquilibriumMatch
@@ -158,6 +161,7 @@ class Study:
     verdicts: tuple[Verdict, ...] = ()
     derivation: Derivation | None = None
     certified: CertifiedRange | None = None
+    evidence: Evidence | None = None
     fixed_points: dict[str, FixedPoints] = field(default_factory=dict)
     matches: tuple[EquilibriumMatch, ...] = ()
     lyapunov: LyapunovSpectrum | None = None
@@ -286,8 +290,16 @@ def study_document(study: Study) -> Document:
     if study.certified is not None:
         document["certified_gains"] = {
             "proved": study.certified.proved,
+            "proved_by": study.certified.proved_by,
             "refuted": list(study.certified.refuted),
+            "refuted_by": list(study.certified.refuted_by),
             "spectral_radius": study.certified.network.spectral_radius(),
+        }
+    if study.evidence is not None:
+        document["evidence"] = {
+            "input": study.evidence.input_words,
+            "conditional_exponent": study.evidence.exponent,
+            "empirical_echo_index": study.evidence.n_responses,
         }
     document["verdicts"] = [_verdict_document(v) for v in study.verdicts]
     document["fixed_points"] = {

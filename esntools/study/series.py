@@ -26,6 +26,7 @@ from esntools.study.steps import (
     ask,
     certified_of,
     content_digest,
+    evidence_of,
     input_class,
     settings_document,
     source_document,
@@ -192,6 +193,7 @@ def study_series(
     )
     derivation = steps.run("derivation", lambda p: derive(fitted.network))
     certified = certified_of(steps, verdicts, derivation)
+    evidence = evidence_of(steps, verdicts, values[:n_train] if fitted.network.n_inputs else None)
 
     matches: tuple[EquilibriumMatch, ...] = ()
     true = _true_equilibria(source, dt)
@@ -232,7 +234,7 @@ def study_series(
             source, series=series.name, n_steps=len(values), dt=dt, sha256=content_digest(values)
         ), fit=fitted,
         vpt_steps=times, windows=windows, climate=climate, verdicts=verdicts, derivation=derivation,
-        certified=certified,
+        certified=certified, evidence=evidence,
         fixed_points={} if points is None else {"the closed loop": points}, matches=matches,
         lyapunov=spectrum, published_exponents=published, known_exponent=exponent, graph=graph,
         not_done=steps.not_done, timings=steps.timings,

@@ -21,6 +21,7 @@ from esntools.network import EchoStateNetwork
 from esntools.series import Series
 from esntools.spec import FitSpec, StudySpec
 from esntools.study.contraction import CertifiedRange, certified_range
+from esntools.study.evidence import Evidence, estimate_forgetting
 from esntools.study.findings import Verdict
 from esntools.study.sentences import describe_inputs
 from esntools.symbolic import Derivation
@@ -33,6 +34,7 @@ __all__ = [
     "certified_of",
     "chosen_seed",
     "content_digest",
+    "evidence_of",
     "input_class",
     "settings_document",
     "source_document",
@@ -190,6 +192,25 @@ def certified_of(
             v.network, v.inputs, verdict=v.result, derivation=derivation, seconds=_RANGE_SECONDS, progress=p
         ),
     )
+
+
+def evidence_of(
+    steps: Steps, verdicts: tuple[Verdict, ...], data: FloatArray | None = None
+) -> Evidence | None:
+    """Return trajectories under the data, or under one input of the last question that is not closed-loop."""
+    driven = [v for v in verdicts if v.key != "closed loop"]
+    if not driven:
+        return None
+    v = driven[-1]
+    inputs = v.inputs
+    if data is not None:
+        # An unbroken part: a gap has no input.
+        whole = np.isnan(data).any(axis=1)
+        end = int(np.argmax(whole)) if whole.any() else len(data)
+        if end < 50:
+            return None
+        inputs = InputSignal(data[:end])
+    return steps.run("verify: evidence", lambda p: estimate_forgetting(v.network, inputs, progress=p))
 
 
 def source_document(source: ZooModel | Series, **facts: Any) -> Document:

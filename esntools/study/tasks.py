@@ -21,6 +21,7 @@ from esntools.study.steps import (
     ask,
     certified_of,
     content_digest,
+    evidence_of,
     input_class,
     settings_document,
     source_document,
@@ -122,6 +123,7 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
     verdicts = ask(steps, questions)
     derivation = steps.run("derivation", lambda p: derive(network))
     certified = certified_of(steps, verdicts, derivation)
+    evidence = evidence_of(steps, verdicts)
     silent = network.at_input(np.zeros(network.n_inputs))
     starts = drive(network, task.u[: 5 * explain.n_starts : 5]).states
     points = steps.run(
@@ -141,7 +143,7 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
         name=model.name, title=model.title, summary=model.summary, kind="task", network=network, fit=fitted,
         settings=settings_document(settings, seed, model), task_run=run, targets=task.states,
         verdicts=verdicts, derivation=derivation,
-        certified=certified,
+        certified=certified, evidence=evidence,
         source=source_document(
             model, series=model.title, n_steps=task.n_steps, dt=None, sha256=content_digest(task.u, task.y)
         ),
@@ -161,6 +163,7 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
     verdicts = ask(steps, questions)
     derivation = steps.run("derivation", lambda p: derive(network))
     certified = certified_of(steps, verdicts, derivation)
+    evidence = evidence_of(steps, verdicts)
     conditions: dict[str, FloatArray] = {"zero input": np.zeros(network.n_inputs)}
     for i, symbol in enumerate(symbols):
         conditions[f"input {names[i] if i < len(names) else i + 1}"] = symbol
@@ -184,7 +187,7 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
     return Study(
         name=model.name, title=model.title, summary=model.summary, kind="network", network=network,
         settings=settings_document(settings, seed, model), verdicts=verdicts, derivation=derivation,
-        certified=certified,
+        certified=certified, evidence=evidence,
         fixed_points=found, graph=graph,
         source=source_document(model, series=model.title, n_steps=0, dt=None, sha256=content_digest(symbols)),
         paths=() if graph is None else pulse_paths(graph, network),
