@@ -778,9 +778,11 @@ def vertices(of: Set, r: Fraction, witness: Any) -> Norm:
         def definite(bits: int | None, D: tuple[Fraction, ...] = D) -> bool:
             J = of.V.matrix(bits, list(map(operator.mul, of.a, D))).plus([1 - a for a in of.a])
             S = P.by(r * r) + (J.T * (P.keep(bits) * J)).by(F(-1))
-            flat = list(map(int, S.body.entries()))
-            return eliminated([[x - (i == j) * n * S.err for j, x in enumerate(flat[i * n : (i + 1) * n])]
-                               for i in range(n)])  # fmt: skip
+            # Rounding may spoil the symmetry by less than err: one triangle is taken for both.
+            lower = [[int(S.body[max(i, j), min(i, j)]) for j in range(n)] for i in range(n)]
+            for i in range(n):
+                lower[i][i] -= n * S.err
+            return eliminated(lower)
 
         need(definite(BITS) or definite(None), "witness.P: some vertex does not contract at this rate")
     return norm
