@@ -233,8 +233,8 @@ def cascade(sector: Sector, parts: Sequence[tuple[IntArray, Candidate]]) -> Cand
     sector : Sector
         The whole; its W may be sparse.
     parts : sequence of (units, candidate)
-        Disjoint sets of units, each with a candidate for the sector restricted to them: theorem, rate and
-        witness in the order of `units`. Best the components of `components` with more than one unit.
+        Disjoint sets of increasing units, each with a candidate for the sector restricted to them: theorem,
+        rate and witness. Best the components of `components` with more than one unit.
 
     Returns
     -------
@@ -247,7 +247,7 @@ def cascade(sector: Sector, parts: Sequence[tuple[IntArray, Candidate]]) -> Cand
     given: list[_Block] = []
     for units, candidate in parts:
         block = _block(np.asarray(units, dtype=np.intp), candidate)
-        if block is None or bool(covered[block.units].any()):
+        if block is None or bool(covered[block.units].any()) or bool(np.any(np.diff(block.units) <= 0)):
             return None
         covered[block.units] = True
         given.append(block)
@@ -287,14 +287,12 @@ def _groupings(sector: Sector, loose: IntArray, covered: Any, mixed: bool) -> li
         else:
             runs.append([free])
             open_run = True
-    return [[loose], [np.concatenate(run) for run in runs], singles]
+    return [[loose], [np.sort(np.concatenate(run)) for run in runs], singles]
 
 
 def _join(sector: Sector, blocks: list[_Block]) -> Candidate | None:
     if len(blocks) == 1:
-        block = blocks[0]
-        # One block in another order of units would not be a witness for the whole.
-        return block.candidate if bool(np.all(np.diff(block.units) > 0)) else None
+        return blocks[0].candidate
     K = _coupling(sector, blocks)
     size = np.array([float(block.size(np.ones((len(block.units), 1)))[0]) for block in blocks])
     reach = np.array([float(block.reach.max()) for block in blocks])
