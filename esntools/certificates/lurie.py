@@ -69,6 +69,11 @@ class Reach:
             )
         else:
             self.W = np.ascontiguousarray((s[:, None] * sector.W) / s)
+            if len(s) > _SMALL and np.count_nonzero(self.W) < 0.15 * self.W.size:
+                self.W = scipy.sparse.csr_array(self.W)
+            elif len(s) > 1000:
+                # Products by a large matrix wait for memory; the reach is needed to three digits.
+                self.W = self.W.astype(np.float32)
         self.start: ComplexArray = np.cos(np.arange(len(s))) + 0j
         high = float(sector.high[0])
         # The samples below describe the numerical range only in this case.
@@ -95,8 +100,8 @@ class Reach:
         W_T = W.T
 
         def times(matrix: Any, v: ComplexArray) -> ComplexArray:
-            pair = matrix @ np.ascontiguousarray(v).view(np.float64).reshape(n, 2)
-            return np.ascontiguousarray(pair).view(np.complex128)[:, 0]
+            pair = np.ascontiguousarray(v).view(np.float64).reshape(n, 2).astype(matrix.dtype)
+            return np.ascontiguousarray(matrix @ pair, dtype=np.float64).view(np.complex128)[:, 0]
 
         def apply(vector: ComplexArray) -> ComplexArray:
             v = np.asarray(vector, dtype=np.complex128).reshape(n)
@@ -131,8 +136,8 @@ class Reach:
         self.angles.insert(place, angle)
         self.support.insert(place, value)
         # u* L W u is the point of the range that the supporting line touches.
-        pair = np.ascontiguousarray(u).view(np.float64).reshape(len(u), 2)
-        image = np.ascontiguousarray(self.W @ pair).view(np.complex128)[:, 0]
+        pair = np.ascontiguousarray(u).view(np.float64).reshape(len(u), 2).astype(self.W.dtype)
+        image = np.ascontiguousarray(self.W @ pair, dtype=np.float64).view(np.complex128)[:, 0]
         self.points.insert(place, complex(np.vdot(u, image)) * 2.0 * float(self.middle[0]))
 
     def _over_range(self, rate: float) -> float:
@@ -224,13 +229,14 @@ def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray) -> FloatArray | None:
 
 
 def multipliers(sector: Sector, y: FloatArray) -> FloatArray:
-    """Return X = Y R^2 in single precision, largest 1; positive also where the slope is known."""
+    """Return X = Y R^2 of twelve bits each, largest 1; positive also where the slope is known."""
     half = 0.5 * (sector.high - sector.low)
     x = y * half * half
     top = float(x.max())
     if not top > 0.0:
         return np.ones(len(y))
-    return np.maximum(x / top, 1e-10).astype(np.float32).astype(np.float64)
+    mantissa, exponent = np.frexp(np.maximum(x / top, 1e-10))
+    return np.asarray(np.ldexp(np.round(mantissa * 2.0**12), exponent - 12))
 
 
 def lurie_witness(sector: Sector, y: FloatArray, rate: float, room: float) -> dict[str, FloatArray] | None:
