@@ -158,8 +158,11 @@ def lurie(net: Network, low: ArrayLike, high: ArrayLike, rate: float, x: ArrayLi
     B = np.diag(net.a * (high_ - low_) / 2)
     P = np.eye(net.n) * 0.01
     for _ in range(3000):
+        before = P
         gain = F.T @ P @ B @ np.linalg.solve(X - B @ P @ B, B @ P @ F)
         P = (F.T @ P @ F + net.V.T @ X @ net.V + gain) / rate**2 + 0.02 * np.eye(net.n)
+        if np.abs(P).max() > 2**20 or np.abs(P - before).max() < 2**-40:
+            break
     P = np.round((P + P.T) * 2**20) / 2**21
     S = np.block([
         [rate**2 * P - F.T @ P @ F - net.V.T @ X @ net.V, -F.T @ P @ B],
@@ -245,7 +248,8 @@ def tube(net: Network, u: Array, x0: ArrayLike, rate: float, rho: float) -> tupl
         J = np.diag(1 - net.a) + (net.a * (low + high) / 2)[:, None] * net.V
         theta2 = (net.a * (high - low) / 2) ** 2 * abs(P).sum(axis=1)
         M, extra = J.T @ P @ J, net.V.T @ (theta2[:, None] * net.V)
-        tau = min(1.0, max(2.0**-30, 2.0 ** round(math.log2(math.sqrt(np.trace(extra) / np.trace(M))))))
+        share = math.sqrt(np.trace(extra) / np.trace(M)) if np.any(M) else 1.0
+        tau = min(1.0, max(2.0**-30, 2.0 ** round(math.log2(max(share, 2.0**-40)))))
         P = np.eye(net.n) + ((1 + tau) * M + (1 + 1 / tau) * extra) / rate**2
     radius = 0.9 * rho / math.sqrt(abs(P).sum(axis=1).max())
     return {"states": array(np.array(states)), "tube": number(rho), "entry": None}, radius
