@@ -19,6 +19,7 @@ from esntools.certificates.ball_norms import BallNorm, DiagonalNorm, PerronNorm,
 from esntools.certificates.documents import slopes_section
 from esntools.certificates.norms import diagonal_schur, perron_weights
 from esntools.certificates.refine import refined_fixed_point
+from esntools.certificates.regions import slope_ranges
 from esntools.certificates.sectors import Sector, congruence, short, short_rate
 from esntools.network import EchoStateNetwork
 from esntools.readout import Readout
@@ -99,11 +100,7 @@ class StablePoint:
     def sector(self, tilt: FloatArray, radius: float, share: float) -> Sector:
         """Return the slopes met in the ball when the inputs sway by `share` of their half-widths."""
         width = share * self.sway + radius * _NORM_ROOM * tilt + self.error
-        ranges = [self.phi.slope_range(z - w, z + w) for z, w in zip(self.z, width, strict=True)]
-        floor, ceiling = self.phi.slope_bounds
-        low, high = np.array(ranges).T
-        low = np.maximum(floor, (np.floor(low / _SLOPE_ROOM) - 1.0) * _SLOPE_ROOM)
-        high = np.minimum(ceiling, (np.ceil(high / _SLOPE_ROOM) + 1.0) * _SLOPE_ROOM)
+        low, high = slope_ranges(self.phi, self.z, width, _SLOPE_ROOM)
         return Sector(self.V, self.a, low, high)
 
     def push(self, share: float) -> FloatArray:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Final, final
+from typing import final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +24,7 @@ from esntools.certificates import check
 from esntools.certificates.documents import check_certificate, proved_document
 from esntools.certificates.lurie import incremental_lurie
 from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
-from esntools.certificates.regions import box_region, effective_weights, global_slopes
+from esntools.certificates.regions import FALLING, box_region, effective_weights, global_slopes
 from esntools.certificates.sectors import Rung, Sector
 from esntools.errors import InvalidInputError
 from esntools.inputs import InputBox
@@ -32,9 +32,6 @@ from esntools.network import EchoStateNetwork
 from esntools.readout import checked_array
 
 __all__ = ["LargeInputThreshold", "find_large_input_threshold"]
-
-#: Activations whose slope is even and falls with |z|.
-_FALLING: Final = ("tanh", "logistic", "erf", "softsign")
 
 
 @final
@@ -104,7 +101,7 @@ def _closed(network: EchoStateNetwork, direction: FloatArray, deadline: float) -
     pull = np.abs(folded.W_in @ direction)
     if slope >= global_slopes(phi)[1]:
         return 0.0, slope
-    if phi.name not in _FALLING or slope <= 0.0 or not pull.min() > 0.0:
+    if phi.name not in FALLING or slope <= 0.0 or not pull.min() > 0.0:
         return None, slope
     largest = max(abs(bound) for bound in phi.value_bounds)
     needed = np.abs(V).sum(axis=1) * largest + _where(phi, slope) + np.abs(folded.b)

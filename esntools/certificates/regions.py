@@ -33,6 +33,7 @@ from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputCl
 from esntools.network import EchoStateNetwork
 
 __all__ = [
+    "FALLING",
     "Region",
     "box_region",
     "box_sector",
@@ -41,6 +42,7 @@ __all__ = [
     "global_slopes",
     "input_hull",
     "secant_region",
+    "slope_ranges",
 ]
 
 #: The checker encloses slopes again; rounding ours outwards by this leaves room for both roundings.
@@ -49,6 +51,8 @@ _ROOM: Final = 2.0**-20
 _CHORD_ROOM: Final = 2.0**-10
 _CHORD_DIGITS: Final = 2.0**-13
 _SAMPLES: Final = 2001
+#: Activations whose slope is even and falls with |z|: its range on an interval is two values.
+FALLING: Final = ("tanh", "logistic", "erf", "softsign")
 
 
 @final
@@ -143,6 +147,33 @@ def global_region(network: EchoStateNetwork) -> Region:
     return Region(sector, slopes_section("global", low, high), AnyInput(), "all")
 
 
+def slope_ranges(
+    phi: Activation, centre: FloatArray, radius: FloatArray, room: float
+) -> tuple[FloatArray, FloatArray]:
+    """Return bounds of the slopes of phi on each interval centre ± radius, rounded outwards with some room.
+
+    They are multiples of `room` that leave that much for the checker's rounding.
+
+    >>> slope_ranges(Activation.named("tanh"), np.array([1.0]), np.array([2.0]), 2.0**-20)[1]
+    array([1.])
+    """
+    floor, ceiling = global_slopes(phi)
+    if phi.name in FALLING:
+        near, far = np.maximum(np.abs(centre) - radius, 0.0), np.abs(centre) + radius
+        low, high = phi.slope(far), phi.slope(near)
+    else:
+        ends = [phi.slope_range(c - r, c + r) for c, r in zip(centre, radius, strict=True)]
+        low, high = np.array(ends).reshape(-1, 2).T
+    if phi.name == "sine":
+        # The radius of a ball has 30 bits, so that its cosine may even exceed 1.
+        room = max(room, 2.0**-20)
+        floor, ceiling = -1.0 - 2.0 * room, 1.0 + 2.0 * room
+    return (
+        np.maximum(floor, (np.floor(low / room) - 1.0) * room),
+        np.minimum(ceiling, (np.ceil(high / room) + 1.0) * room),
+    )
+
+
 def _box_arguments(network: EchoStateNetwork, box: InputBox) -> tuple[FloatArray, FloatArray, int] | None:
     """Return centre and radius of the arguments of phi on the box that remains, and after how many steps."""
     phi, a, n = network.activation, network.leak_rate, network.n_units
@@ -183,12 +214,8 @@ def box_sector(network: EchoStateNetwork, box: InputBox) -> tuple[Sector, int] |
     if found is None:
         return None
     centre, radius, steps = found
-    phi = network.activation
-    ranges = [phi.slope_range(c - r, c + r) for c, r in zip(centre, radius, strict=True)]
-    floor, ceiling = global_slopes(phi)
-    lows = np.array([max(floor, (math.floor(p / _ROOM) - 1) * _ROOM) for p, _ in ranges])
-    highs = np.array([min(ceiling, (math.ceil(q / _ROOM) + 1) * _ROOM) for _, q in ranges])
-    return Sector(effective_weights(network), network.leak_rate, lows, highs), steps
+    low, high = slope_ranges(network.activation, centre, radius, _ROOM)
+    return Sector(effective_weights(network), network.leak_rate, low, high), steps
 
 
 def box_region(network: EchoStateNetwork, inputs: InputClass) -> Region | None:

@@ -22,6 +22,7 @@ from threadpoolctl import threadpool_limits
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates import check
 from esntools.certificates.documents import array_section, check_certificate, local_document
+from esntools.certificates.regions import slope_ranges
 from esntools.errors import InvalidInputError
 from esntools.inputs import InputSignal
 from esntools.network import EchoStateNetwork
@@ -33,10 +34,6 @@ __all__ = ["NoTube", "Tube", "certify_tube"]
 _ROOM: Final = 0.96
 #: Seconds that a check may take; what a step of it takes is measured on one slow core.
 _CHECK_SECONDS: Final = 60.0
-
-
-#: Activations whose slope is even and falls with |z|; their ranges are two values.
-_FALLING: Final = ("tanh", "logistic", "erf", "softsign")
 
 
 @final
@@ -120,13 +117,7 @@ class _Path:
     def slopes(self, k: int, radius: float) -> tuple[FloatArray, FloatArray]:
         """Return the middle of the slopes met at step k in the tube, and how far they lie from it."""
         width = self.rows * radius * (1.0 + 1e-9) + self.error
-        z, phi = self.z[k], self.phi
-        if phi.name in _FALLING:
-            near, far = np.maximum(np.abs(z) - width, 0.0), np.abs(z) + width
-            low, high = phi.slope(far) * (1.0 - 2.0**-40), phi.slope(near) * (1.0 + 2.0**-40)
-        else:
-            ranges = (phi.slope_range(p, q) for p, q in zip(z - width, z + width, strict=True))
-            low, high = np.array(list(ranges)).T
+        low, high = slope_ranges(self.phi, self.z[k], width, 2.0**-36)
         middle = np.round((low + high) * 2.0**39) / 2.0**40
         return middle, np.maximum(high - middle, middle - low) + 2.0**-40
 
