@@ -34,6 +34,7 @@ _ALIASES: Final = {
 }
 _CONSTANTS: Final = ("pi", "E")
 _STEPS: Final = ("sign", "Heaviside", "floor", "ceiling", "frac", "DiracDelta", "Mod")
+_COUPLED: Final = ("softmax", "log_softmax", "logsoftmax", "layernorm", "maxout")
 _PLACE: Final = "activation"
 _MAX_LENGTH: Final = 2000
 _MAX_NUMBER_BITS: Final = 4096
@@ -49,6 +50,11 @@ def _refuse_function(name: str) -> UnsupportedError:
         return _refuse(
             f"{name} is a step function", "an activation must be continuous: a jump has no slope bound",
             "use tanh, erf or a clipped ramp such as Max(-1, Min(1, x))",
+        )  # fmt: skip
+    if name.lower() in _COUPLED:
+        return _refuse(
+            f"{name} couples the units", "an activation is a function of one real variable, applied to each unit",
+            "put it into the readout, or use an elementwise function",
         )  # fmt: skip
     return _refuse(
         f"the function {name!r}", "only functions whose slope can be enclosed are allowed",

@@ -16,12 +16,26 @@ from esntools.errors import InvalidInputError
 from esntools.inputs import InputClass
 from esntools.network import EchoStateNetwork
 from esntools.symbolic import norms
+from esntools.symbolic.closed_forms import CriticalGain, critical_gains
 from esntools.symbolic.matrix_calculus import differentiate, evaluate
+from esntools.symbolic.proof_page import certified_network, proof_page
+from esntools.symbolic.radii import LargeInput, large_input
+from esntools.symbolic.slopes import slope_extrema
 
 if TYPE_CHECKING:
     from esntools.activations import Activation
 
-__all__ = ["Derivation", "SymbolicBound", "derive"]
+__all__ = [
+    "CriticalGain",
+    "Derivation",
+    "LargeInput",
+    "SymbolicBound",
+    "certified_network",
+    "critical_gains",
+    "derive",
+    "large_input",
+    "proof_page",
+]
 
 _X: Final = sympy.Symbol("x", real=True)
 _A: Final = sympy.Symbol("a", positive=True)
@@ -32,6 +46,9 @@ _RHO: Final = sympy.Symbol("rho", positive=True)
 _DELTA: Final = sympy.Symbol("delta", positive=True)
 _RHO_M: Final = sympy.Symbol("rho_M", positive=True)
 _ELEMENTWISE: Final = 8
+_EIGENVALUES: Final = 600
+#: SymPy looks for the extrema of the slope of expressions up to this size: a second at most.
+_SMALL: Final = 12
 
 #: Slope ranges known in closed form; the others come as numbers from the enclosure.
 _EXACT_SLOPES: Final = {
@@ -122,6 +139,18 @@ class Derivation:
     bounds: tuple[SymbolicBound, ...]
     notes: tuple[str, ...]
 
+    @functools.cached_property
+    def closed_forms(self) -> tuple[CriticalGain, ...]:
+        """Critical gains in closed form, where this network has one (see `critical_gains`)."""
+        return critical_gains(self.network) if self.network.n_units <= _EIGENVALUES else ()
+
+    @functools.cached_property
+    def large_input(self) -> LargeInput | None:
+        """From which size on the drive saturates every unit (see `esntools.symbolic.radii.large_input`)."""
+        names = {"spectral": _SIGMA, "Perron": _RHO, "diagonal": _DELTA}
+        known = {b.name: b.numbers[names[b.name]] for b in self.bounds if b.name in names}
+        return large_input(self.network, known) if known else None
+
     @property
     def proved(self) -> bool:
         """Whether one of the bounds proves contraction, in floating point."""
@@ -147,7 +176,6 @@ class Derivation:
         values: dict[str, Any] = {
             "x": x[:, None], "W": network.dense_W(), "W_in": network.W_in, "b": network.b[:, None],
             "u": np.zeros((network.n_inputs, 1)) if u is None else np.asarray(u, dtype=np.float64)[:, None],
-            ""
             "a": network.leak_rate[:, None] if leak is None else leak,
         }  # fmt: skip
         readout = network.readout
@@ -334,8 +362,8 @@ def _bounds(network: EchoStateNetwork, C: FloatArray, R: FloatArray) -> tuple[Sy
         gain = _leaky_gain(C, leak, low, high, start) if math.isfinite(start) else math.inf
         bounds.append(
             SymbolicBound(
-                "leaky "
-                "Perron", "weighted maximum norm max |x_i|/w_i", sympy.StrictLessThan(_RHO_M, 1), _RHO_M,
+                "leaky Perron", "weighted maximum norm max |x_i|/w_i", sympy.StrictLessThan(_RHO_M, 1),
+                _RHO_M,
                 value, sympy.Symbol("g_M", positive=True), gain, shared | {_RHO_M: value},
             )
         )  # fmt: skip
@@ -415,8 +443,14 @@ def derive(network: EchoStateNetwork, inputs: InputClass | None = None) -> Deriv
             bounds = _bounds(network, C, R)
     exact = _EXACT_SLOPES.get(network.activation.name)
     slope_bounds = network.activation.slope_bounds
-    symbols = tuple(sympy.sympify(e) for e in exact) if exact else tuple(sympy.Float(s) for s in slope_bounds)
+    symbols: tuple[Any, Any]
+    if exact:
+        symbols = sympy.sympify(exact[0]), sympy.sympify(exact[1])
+    else:
+        extrema = slope_extrema(network.activation) if sympy.count_ops(slope) <= _SMALL else None
+        found = (None, None) if extrema is None else (extrema.lower_symbol, extrema.upper_symbol)
+        symbols = tuple(sympy.Float(s) if e is None else e for s, e in zip(slope_bounds, found))
     return Derivation(
-        network, inputs, G, jacobian, slope, slope_bounds, (symbols[0], symbols[1]),
+        network, inputs, G, jacobian, slope, slope_bounds, symbols,
         effective, bounds, tuple(notes),
     )  # fmt: skip

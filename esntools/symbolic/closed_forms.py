@@ -183,10 +183,13 @@ def origin_gain() -> Any:
 
 
 def _positive_root(quadratic: Any) -> Any:
-    """Return the least positive root in g, written without cancellation; the quadratic is negative at 0."""
-    c2, c1, c0 = (quadratic.coeff(_G, k) for k in (2, 1, 0))
-    c1 = sympy.collect(c1, (RE, SIZE), sympy.factor)
-    return -2 * c0 / (c1 + sympy.sqrt(c1**2 + sympy.factor(-4 * c2 * c0)))
+    """Return the least positive root in g, without cancellation, of a quadratic that is a - 2 at g = 0."""
+    c2, c1, c0 = (sympy.expand(quadratic.coeff(_G, k)) for k in (2, 1, 0))
+    assert sympy.expand(c0 + 2 - A) == 0
+    # In t = 1 - a the coefficients factor as a person writes them.
+    t = sympy.Symbol("t")
+    half = sympy.collect(sympy.expand(c1.subs(A, 1 - t) / 2), (RE, SIZE), sympy.factor).subs(t, 1 - A)
+    return (2 - A) / (half + sympy.sqrt(half**2 + sympy.factor(c2) * (2 - A)))
 
 
 def one_neuron_interval() -> tuple[Any, Any]:
@@ -295,7 +298,9 @@ def _gain_of(symbol: Any, numbers: dict[Any, float]) -> float:
 def _least(symbol: Any, eigenvalues: Any, numbers: dict[Any, float]) -> float:
     """Return the least gain over the eigenvalues."""
     function = sympy.lambdify((RE, SIZE), symbol.subs(numbers), "numpy")
-    gains = [float(function(v.real, abs(v))) for v in eigenvalues if abs(v) > 0.0]
+    with np.errstate(all="ignore"):
+        # The gain of an eigenvalue near 0 overflows, as it should.
+        gains = [float(function(v.real, abs(v))) for v in eigenvalues if abs(v) > 0.0]
     return min((g for g in gains if g > 0.0), default=math.inf)
 
 

@@ -293,8 +293,7 @@ def slope_words(low: FloatArray, high: FloatArray) -> str:
     """Return the slope bounds as a sentence's part."""
     if np.ptp(low) == 0.0 and np.ptp(high) == 0.0:
         return (
-            f"$l_i = {number(float(low[0]), False)}$ and $L_i = {number(float(high[0]), True)}$ for all "
-            f"units"
+            f"$l_i = {number(float(low[0]), False)}$ and $L_i = {number(float(high[0]), True)}$ for all units"
         )
     return (
         f"$l_i$ from ${number(float(low.min()), False)}$ to ${number(float(low.max()))}$ and $L_i$ from "

@@ -107,6 +107,12 @@ def evaluate(expression: Any, values: Mapping[str, FloatArray], functions: Mappi
                     factor if product is None else product @ factor if np.ndim(product) else product * factor
                 )
             return product
+        if isinstance(e, sympy.Transpose):
+            return run(e.args[0]).T
+        if isinstance(e, sympy.BlockMatrix):
+            return np.block(
+                [[run(e.blocks[i, j]) for j in range(e.blockshape[1])] for i in range(e.blockshape[0])]
+            )
         if isinstance(e, sympy.DiagMatrix):
             return np.diag(run(e.args[0])[:, 0])
         if isinstance(e, ElementwiseApplyFunction):

@@ -167,7 +167,7 @@ _PREAMBLE: Final = r"""\documentclass[11pt]{article}
 \newtheorem{corollary}[theorem]{Corollary}
 \theoremstyle{definition}
 \newtheorem{definition}[theorem]{Definition}
-\setlength{\emergencystretch}{3em}
+\sloppy
 \allowdisplaybreaks
 """
 
@@ -236,6 +236,9 @@ def _latex(element: Element) -> list[str]:
         return [rf"\[ {element.name} = \begin{{pmatrix}} {body} \end{{pmatrix}} \]"]
     title = f"[{element.title}]" if element.title else ""
     inner = [line for part in element.parts for line in _latex(part)]
+    while inner and not inner[-1]:
+        # An empty line would push the end of a proof below its text.
+        inner.pop()
     return [rf"\begin{{{element.kind}}}{title}", *inner, rf"\end{{{element.kind}}}", ""]
 
 

@@ -39,8 +39,7 @@ def certified_network(document: Document) -> EchoStateNetwork:
     section = document.get("network")
     if not isinstance(section, dict) or "W" not in section:
         raise InvalidInputError(
-            "certificate", "the network is not in this file", "give the network that the certificate is "
-                                                              "about"
+            "certificate", "the network is not in this file", "give the network that the certificate is about"
         )
 
     def optional(name: str) -> FloatArray | None:
@@ -348,11 +347,21 @@ def proof_page(document: Document, network: EchoStateNetwork | None = None) -> P
             elements += local_claims.tube(document, network)
         else:
             elements += local_claims.local(document, network, _dense(V), Q, c)
-        source = SOURCES.get(document["source"], document["source"])
+        definition = ("H. Jaeger, GMD Report 148 (2001), Proposition 3", "doi:10.1016/j.neunet.2012.07.005")
+        sources = list(dict.fromkeys(SOURCES.get(s, s) for s in (document["source"], *definition)))
     except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
         if isinstance(error, InvalidInputError):
             raise
         raise InvalidInputError(
             "certificate", f"{type(error).__name__}: {error}", "must be as FORMAT.md says; check it first"
         ) from None
-    return Page(title, [*elements, Section("How to read this"), Words(_READING), Words(f"Source: {source}")])
+    return Page(
+        title,
+        [
+            *elements,
+            Section("How to read this"),
+            Words(_READING),
+            Section("Sources"),
+            *(Words(f"[{k}] {source}") for k, source in enumerate(sources, start=1)),
+        ],
+    )

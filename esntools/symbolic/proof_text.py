@@ -6,7 +6,11 @@ import math
 import textwrap
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import sympy
+
+from esntools.symbolic.closed_forms import RE, SIZE
+from esntools.symbolic.pages import counted
 
 if TYPE_CHECKING:
     from esntools.symbolic import Derivation, SymbolicBound
@@ -176,7 +180,8 @@ def plain_text(d: Derivation) -> str:
         lines.append(f"   psi(x) = {words.psi}")
     lines += [
         f"   phi(x) = {network.activation.expression}",
-        f"   {network.n_units} units, {network.n_inputs} inputs, {network.n_outputs} outputs"
+        f"   {counted(network.n_units, 'unit')}, {counted(network.n_inputs, 'input')}, "
+        f"{counted(network.n_outputs, 'output')}"
         + (f", leak rate a = {_number(words.uniform)}" if words.uniform is not None else
            f", leak rates from {_number(float(min(network.leak_rate)))} to "
            f"{_number(float(max(network.leak_rate)))}"),
@@ -215,9 +220,64 @@ def plain_text(d: Derivation) -> str:
         ]
     if not d.bounds:
         lines.append("   none.")
-    lines += ["", "6. Conclusion", *_wrapped(conclusion(d), "   "), "", "Notes"]
+    lines += ["", "6. Closed forms"]
+    lines += [line for sentence in _closed_forms(d) for line in _wrapped(sentence, "   ")]
+    lines += ["", "7. Conclusion", *_wrapped(conclusion(d), "   "), "", "Notes"]
     lines += [line for note in d.notes for line in _wrapped("* " + note, "   ")] + [""]
     return "\n".join(lines)
+
+
+#: What a closed form says of its gain.
+_SAYS: Final = {
+    "exact": "{g} V contracts for any input if {g} {lt} {number}, and without bias the state 0 is unstable "
+    "at zero "
+    "input beyond it",
+    "proved below": "{g} V contracts for any input if {g} {lt} {number}",
+    "refuted above": "without bias, the state 0 of {g} V is unstable at zero input if {g} {gt} {number}",
+}
+#: A formula with more operations fills a page and is not shown.
+_READABLE: Final = 45
+
+
+def _closed_forms(d: Derivation, *, latex: bool = False) -> list[str]:
+    """Return sentences: the closed forms of the critical gain, the large-input theorem, with numbers."""
+
+    def math(e: sympy.Basic) -> str:
+        return f"${sympy.latex(e)}$" if latex else str(e)
+
+    def digits(value: float) -> str:
+        return f"${_latex_number(value)}$" if latex else _number(value)
+
+    g, lt, gt = ("$g$", "$<$", "$>$") if latex else ("g", "<", ">")
+    sentences = []
+    for form in d.closed_forms:
+        shown = sympy.count_ops(form.symbol) <= _READABLE and not form.symbol.has(sympy.Piecewise)
+        says = _SAYS[form.says].format(g=g, lt=lt, gt=gt, number=digits(form.value))
+        sentences.append(f"{form.name}: {says}" + (f", the value of {math(form.symbol)}." if shown else "."))
+    if any(form.symbol.has(RE) for form in d.closed_forms):
+        sentences.append(
+            f"Here {math(RE)} and {math(SIZE)} are the real part and the size of an eigenvalue of V; the "
+            f"one with the "
+            "least gain decides."
+        )
+    large = d.large_input
+    if large is not None and bool((large.threshold > 0.0).any()):
+        least, most = float(large.threshold.min()), float(large.threshold.max())
+        drive = r"$|W_{\mathrm{in}} u + c|_i$" if latex else "|W_in u + c|_i"
+        row, size, kappa = (
+            (r"$v = \sum_j |V_{ij}|$", r"$M = \max |\varphi|$", r"$\kappa$")
+            if latex
+            else ("v = sum_j |V_ij|", "M = max |phi|", "kappa")
+        )
+        sentences.append(
+            f"large inputs: if {drive} exceeds {math(large.symbol)} in every unit at all times, with "
+            f"{row}, {size} and "
+            f"{kappa} = {digits(large.kappa)} (the norm of the {large.norm} bound), then every slope is "
+            f"below "
+            f"1/{kappa} and states are forgotten; the thresholds lie between {digits(least)} and "
+            f"{digits(most)}."
+        )
+    return sentences or ["none for this network."]
 
 
 def _quantity(bound: SymbolicBound) -> float:
@@ -229,7 +289,18 @@ def conclusion(d: Derivation) -> str:
     """Return one sentence: what the bounds prove."""
     proving = [bound for bound in d.bounds if bound.proves]
     if not proving:
-        return "No bound is below 1: these norms decide nothing about the echo state property."
+        nothing = "No bound is below 1: these norms decide nothing about the echo state property."
+        forms = {form.name: form for form in d.closed_forms}
+        better = [f for f in forms.values() if f.says != "refuted above" and f.value > 1.0]
+        if better:
+            return (
+                f"{nothing} But the closed form of {better[0].name} does: two states under the same input "
+                "approach each other for every input (in floating point)."
+            )
+        unbiased = "origin" in forms and not np.any(d.network.folded().b)
+        if unbiased and forms["origin"].value < 1.0:
+            return nothing + " But the state 0 is unstable at zero input: it fails (in floating point)."
+        return nothing
     best = min(proving, key=lambda bound: bound.value)
     return (
         f"Two states under the same input approach each other by the factor {_number(best.value)} per step "
@@ -343,7 +414,8 @@ def latex_document(d: Derivation) -> str:
     jacobian, slopes, difference = head[-3:]
     parts = [
         _PREAMBLE, r"\begin{definition}[the network]", _display(*head[:-3]), r"\end{definition}",
-        rf"It has {d.network.n_units} units, {d.network.n_inputs} inputs and {d.network.n_outputs} outputs.",
+        f"It has {counted(d.network.n_units, 'unit')}, {counted(d.network.n_inputs, 'input')} and "
+        f"{counted(d.network.n_outputs, 'output')}.",
         r"\begin{definition}[echo state property]",
         "For every input sequence that is infinite to the left, exactly one bounded state sequence is "
         "compatible "
@@ -377,6 +449,11 @@ def latex_document(d: Derivation) -> str:
             rf"\paragraph{{Bound {k + 1}: {bound.name}.}} In the {_escape(bound.norm)}:",
             _display(definition, number, rate, gain), _argument(bound, words),
         ]  # fmt: skip
+    parts += [
+        r"\paragraph{Closed forms.} \begin{itemize}",
+        *(rf"\item {_escape(e)}" for e in _closed_forms(d, latex=True)),
+        r"\end{itemize}",
+    ]  # fmt: skip
     parts += [
         r"\paragraph{Conclusion.} " + _escape(conclusion(d)), r"\paragraph{Notes.} \begin{itemize}",
         *(rf"\item {_escape(note)}" for note in d.notes), r"\end{itemize}", r"\end{document}", "",

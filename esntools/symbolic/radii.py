@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import scipy.linalg
@@ -19,7 +20,7 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import BoolArray, FloatArray
 from esntools.activations import Activation
-from esntools.errors import UnsupportedError
+from esntools.errors import InvalidInputError, UnsupportedError
 from esntools.network import EchoStateNetwork
 from esntools.symbolic import norms
 from esntools.symbolic.slopes import curvature_extrema, inverse_slope
@@ -34,6 +35,7 @@ __all__ = [
     "small_input_radius",
 ]
 
+_FIXED: Final = 1e-4
 _R0, _K, _H, _C = sympy.symbols("r_0 k h c", positive=True)
 _RHO, _DELTA = sympy.symbols("rho delta", positive=True)
 _BOUND, _V1, _KAPPA = sympy.symbols("M v kappa", positive=True)
@@ -121,13 +123,15 @@ def small_input(network: EchoStateNetwork, x: ArrayLike, u: ArrayLike | None = N
 
     Raises
     ------
+    InvalidInputError
+        When x is not a fixed point, to 1e-4.
     UnsupportedError
         When squares are fed back.
 
     Examples
     --------
     >>> network = EchoStateNetwork([[1.5]], W_in=[[1.0]])
-    >>> ball = small_input(network, [0.8586], [0.0])
+    >>> ball = small_input(network, [0.85856], [0.0])
     >>> round(ball.input_radius, 3), ball.rate < 1.0
     (0.044, True)
 
@@ -142,6 +146,12 @@ def small_input(network: EchoStateNetwork, x: ArrayLike, u: ArrayLike | None = N
         )
     x = np.asarray(x, dtype=np.float64)
     u = np.zeros(network.n_inputs) if u is None else np.asarray(u, dtype=np.float64)
+    residual = float(np.max(np.abs(network.step(x, u) - x)))
+    if residual > _FIXED * max(1.0, float(np.max(np.abs(x)))):
+        raise InvalidInputError(
+            "small_input", f"the map moves x by {residual:.3g}", "x must be a fixed point at the input u",
+            "find one with find_fixed_points",
+        )  # fmt: skip
     J = network.jacobian(x, u)
     K = curvature_extrema(network.activation).largest
     if not math.isfinite(K) or np.max(np.abs(np.linalg.eigvals(J))) >= 1.0 - 1e-9:
@@ -202,7 +212,7 @@ class LargeInput:
         return np.asarray(np.abs(np.asarray(drive, dtype=np.float64)) > self.threshold)
 
 
-def large_input(network: EchoStateNetwork) -> LargeInput | None:
+def large_input(network: EchoStateNetwork, known: Mapping[str, float] | None = None) -> LargeInput | None:
     r"""Evaluate the large-input theorem: from which size of the drive on states are forgotten.
 
     .. math::
@@ -212,6 +222,12 @@ def large_input(network: EchoStateNetwork) -> LargeInput | None:
 
     because states in the box of values then have :math:`|z_i| > (\varphi')^{-1}(1/\kappa)`, hence slopes
     below :math:`1/\kappa` with :math:`\kappa = \|V\|`.
+
+    Parameters
+    ----------
+    network : EchoStateNetwork
+    known : mapping, optional
+        Norms of V that are known already, by the names of `LargeInput.norm`.
 
     Returns
     -------
@@ -235,11 +251,13 @@ def large_input(network: EchoStateNetwork) -> LargeInput | None:
     if tail is None or squares or network.uniform_leak_rate is None:
         return None
     V = network.folded().dense_W()
-    with norms.one_thread():
-        candidates = {
-            "spectral": norms.spectral_norm(V), "Perron": norms.perron(np.abs(V))[0],
-            "diagonal": norms.diagonal_scaling(V)[0],
-        }  # fmt: skip
+    candidates = dict(known or {})
+    if not candidates:
+        with norms.one_thread():
+            candidates = {
+                "spectral": norms.spectral_norm(V), "Perron": norms.perron(np.abs(V))[0],
+                "diagonal": norms.diagonal_scaling(V)[0],
+            }  # fmt: skip
     norm = min(candidates, key=lambda name: candidates[name])
     kappa = candidates[norm] * (1.0 + 1e-9)
     size = max(map(abs, phi.value_bounds))

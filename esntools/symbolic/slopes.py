@@ -24,7 +24,7 @@ __all__ = ["Extrema", "curvature_extrema", "inverse_slope", "remainder_constant"
 
 _X: Final = sympy.Symbol("x", real=True)
 #: Solving phi'' = 0 takes SymPy a second at this size and can take forever beyond it.
-_SOLVABLE: Final = 40
+_SOLVABLE: Final = 28
 _AGREE: Final = 1e-7
 _T: Final = sympy.Symbol("t", real=True)
 
@@ -95,9 +95,10 @@ def _candidates(expression: Any, order: int) -> list[Any]:
         if isinstance(interval, sympy.FiniteSet):
             continue
         f = piece.diff(_X, order)
-        slope = sympy.simplify(f.diff(_X))
-        if not isinstance(interval, sympy.Interval) or sympy.count_ops(slope) > _SOLVABLE:
+        slope = f.diff(_X)
+        if not isinstance(interval, sympy.Interval) or sympy.count_ops(slope) > order * _SOLVABLE:
             raise NotImplementedError
+        slope = sympy.simplify(slope)
         for end, side in ((interval.inf, "+"), (interval.sup, "-")):
             limit = sympy.limit(f, _X, end, side)
             if isinstance(limit, sympy.AccumBounds):
