@@ -261,6 +261,30 @@ class _SchurBarrier:
         return Moments(t * weight - np.diag(Z), 0.5 * (hessian + hessian.T), cross, weight, nearest)
 
 
+def _centred(
+    sector: Sector, origin: FloatArray, start: float, deadline: float, gap: float, optimise: bool
+) -> tuple[FloatArray, float]:
+    """Follow the central path for falling t; return the best X and a lower bound of t."""
+    x, t, lower = np.ones(len(origin)), 1.2 * start, 0.0
+    barrier = _SchurBarrier(_loop(sector, origin))
+    for _ in range(150):
+        if time.perf_counter() > deadline:
+            break
+        m = barrier.moments(x, t)
+        solved = None if m is None else directions(m, x)
+        if m is None or solved is None:
+            break
+        centring, drift, decrement, dual = solved
+        lower = max(lower, t - dual)
+        reached = t - m.nearest
+        if reached - lower <= gap * reached or t < 1e-4 * start:
+            break
+        if not optimise and (reached < 0.97 or lower >= 1.0):
+            break
+        x, t = stepped(barrier.inside, x, t, m.nearest, centring, drift, decrement)
+    return origin * x, lower
+
+
 def diagonal_schur(
     sector: Sector,
     *,
@@ -293,25 +317,13 @@ def diagonal_schur(
     best_x, best = starts[int(np.argmin(norms))], min(norms) ** 2
     lower = 0.0
     if len(sector.a) <= FACTORED and best > 0.0 and (optimise or best >= 0.98):
-        origin, x, t = best_x, np.ones(len(best_x)), 1.2 * best
-        barrier = _SchurBarrier(_loop(sector, origin))
-        for _ in range(150):
-            if time.perf_counter() > deadline:
-                break
-            m = barrier.moments(x, t)
-            solved = None if m is None else directions(m, x)
-            if m is None or solved is None:
-                break
-            centring, drift, decrement, dual = solved
-            lower = max(lower, t - dual)
-            reached = t - m.nearest
-            met = reached - lower <= gap * reached
-            if met or (reached < 0.97 and not optimise) or (lower >= 1.0 and not optimise):
-                break
-            x, t = stepped(barrier.inside, x, t, m.nearest, centring, drift, decrement)
-        reached = scaled_norm(sector, origin * x) ** 2
+        with np.errstate(all="ignore"):
+            found, lower = _centred(sector, best_x, best, deadline, gap, optimise)
+        reached = scaled_norm(sector, found) ** 2 if np.all(np.isfinite(found)) else math.inf
         if reached < best:
-            best, best_x = reached, origin * x
+            best, best_x = reached, found
+    # Where units decouple both tend to zero, and rounding may let them cross.
+    lower = min(lower, best)
     value = math.sqrt(best)
     candidate = None
     if value < 1.0 - CLEARANCE and time.perf_counter() < deadline:

@@ -33,6 +33,9 @@ _SPREAD: Final = 2.0**16
 #: A reach below this is enough: more clearance is not worth further steps.
 _ENOUGH: Final = 0.98
 
+#: Multipliers that gain more than this decouple units: the reach has no positive minimum.
+_NONE: Final = 1e-2
+
 
 def osborne(sector: Sector) -> FloatArray:
     r"""Return the multipliers X = S^2 R^2 that balance L W: row and column norms of S L W S^-1 are equal.
@@ -255,7 +258,7 @@ def _search(
         best.lower = max(best.lower, min(t, t - dual))
         reached = t - m.nearest
         close = reached - best.lower <= gap * reached
-        if best.lower >= 1.0 and not optimise:
+        if (best.lower >= 1.0 and not optimise) or t < _NONE * reach:
             break
         if close or (reached < enough and not optimise) or t < 1e-12:
             here = Reach(sector, origin * y, 5e-4).at()
@@ -273,7 +276,7 @@ def _search(
             enough = 0.5 * (enough + best.lower)
         inside = partial(centres.inside, qs=qs)
         y, t = stepped(inside, y, t, m.nearest, centring, drift, decrement)
-    if best.lower < 1.0 or optimise:
+    if (best.lower < 1.0 or optimise) and np.all(np.isfinite(y)):
         here = Reach(sector, origin * y, 5e-4).at()
         if here < best.reach:
             best.y, best.reach = origin * y, here
@@ -293,10 +296,12 @@ def directions(m: Moments, y: FloatArray) -> tuple[FloatArray, FloatArray, float
     """
     c = 1.0 / y
     H = m.hessian
+    if not (np.all(np.isfinite(H)) and np.diag(H).min() > 0.0):
+        return None
     scale = 1.0 / np.sqrt(np.diag(H))
     try:
         factor = scipy.linalg.cho_factor(
-            (scale[:, None] * H) * scale + 1e-14 * np.eye(len(y)), overwrite_a=True, check_finite=True
+            (scale[:, None] * H) * scale + 1e-14 * np.eye(len(y)), overwrite_a=True, check_finite=False
         )
     except (scipy.linalg.LinAlgError, ValueError):
         return None
@@ -385,7 +390,10 @@ def optimal_lurie(
         if time.perf_counter() > deadline:
             break
     k = int(np.argmin(reaches))
-    best = _search(sector, starts[k], reaches[k], deadline=deadline, optimise=optimise, gap=gap)
+    with np.errstate(all="ignore"):
+        best = _search(sector, starts[k], reaches[k], deadline=deadline, optimise=optimise, gap=gap)
+    # Where units decouple both tend to zero, and rounding may let them cross.
+    best.lower = min(best.lower, best.reach)
     linear = bool(np.all(sector.low == 0.0))
     gain = 1.0 / best.reach if linear and best.reach > 0.0 else None
     dual = None
