@@ -2,7 +2,7 @@
 
     python check.py certificate.json
 
-Exit code 0: valid. 1: invalid. 2: not a certificate at all. 3: could not decide. 4: valid under an assumption.
+Exit code 0: valid. 1: invalid. 2: no certificate at all. 3: could not decide. 4: valid under an assumption.
 
 The statement, the theorems with their proofs, and every field are in FORMAT.md beside this file; it is read
 beside this one. This file imports nothing of esntools and runs alone. A double is the dyadic rational that it
@@ -37,6 +37,7 @@ except ImportError:
 
 F = Fraction
 Vector = list[Fraction]
+Vectors = list[list[Any]]  # of fractions, or of doubles
 PREC, BITS, MAX_BYTES = 80, 60, 1 << 29
 MAX_UNITS, MAX_SPARSE = (2500, 20000) if fmpz_mat else (250, 20000)
 ONE, UNIT = 1 << PREC, (F(0), F(1))  # enclosures are pairs of integers in units of 1/ONE
@@ -144,7 +145,7 @@ Integers: Any = fmpz_mat or Plain
 
 
 class Matrix:
-    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; rounded to `bits` bits before it is a factor."""
+    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; rounded to `bits` bits when it is a factor."""
 
     def __init__(self, body: Any, e: int, err: int = 0, bits: int | None = None) -> None:
         self.body, self.e, self.err, self.bits = body, e, err, bits
@@ -236,8 +237,8 @@ class Matrix:
 Blocks = list[list[Any]]  # a matrix cut into blocks; None is a block of zeros
 
 
-def dominance(S: Blocks, R: Blocks, slack: Vector | None = None) -> Fraction:
-    """The least T_ii - sum over j != i of |T_ij| - slack_i, where T = R S R'; S is symmetric.
+def dominance(S: Blocks, R: Blocks, slack: Vector | None = None) -> tuple[Fraction, Fraction]:
+    """Lower bound and doubt of the least T_ii - sum over j != i of |T_ij| - slack_i, T = R S R', S symmetric.
 
     If it is positive, then R S R' is positive definite, hence R is nonsingular and S is positive definite;
     with slack_i >= sum_j |(R E R')_ij|, so is S + E.
@@ -263,7 +264,17 @@ def dominance(S: Blocks, R: Blocks, slack: Vector | None = None) -> Fraction:
                 sums, shift = (M if b == j else M.T), e - M.e
                 margins = [x - ((s + sums.n * M.err) << shift) for x, s in zip(margins, sums.sums)]
         least += [F(x, 1 << e) for x in margins]
-    return min(map(operator.sub, least, slack) if slack else least)
+    doubt = max(F(2 * len(least) * M.err, 1 << M.e) for M in parts.values())
+    return min(map(operator.sub, least, slack) if slack else least), doubt
+
+
+def definite(n: int, form: Callable[[int | None], tuple[Blocks, Blocks]]) -> Fraction:
+    """The dominance of R S R', by matrices rounded to 60 bits; exactly if that does not decide."""
+    for bits in (BITS, None):
+        margin, doubt = dominance(*form(bits))
+        if margin > 0 or margin + doubt <= 0 or n > MAX_UNITS // 2:
+            break
+    return margin
 
 
 class Rows:
@@ -578,9 +589,9 @@ class Network:
         """W_in u + c."""
         return [x + y for x, y in zip(self.c, self.W_in.times(u))]
 
-    def drives(self, vectors: list[Vector], bare: bool = False) -> tuple[Vector, Vector]:
+    def drives(self, vectors: Vectors, bare: bool = False) -> tuple[Vector, Vector]:
         """Middle and radius of the drives under the hull of these inputs (bare: they are the drives)."""
-        ends = [(min(c), max(c)) for c in zip(*vectors)]
+        ends = [(F(min(c)), F(max(c))) for c in zip(*vectors)]
         middle, radius = [(p + q) / 2 for p, q in ends], [(q - p) / 2 for p, q in ends]
         return (middle, radius) if bare else (self.driven(middle), self.W_in.size.times(radius))
 
@@ -619,7 +630,7 @@ def from_file(parts: list[Any], folder: Path | None) -> Any:
     return section
 
 
-def input_class(claim: Any, width: int, kinds: Iterable[str]) -> tuple[str, list[Vector]]:
+def input_class(claim: Any, width: int, kinds: Iterable[str]) -> tuple[str, Vectors]:
     """The kind, and the vectors that define it: for a box its two corners."""
     kind = str(claim.get("kind")) if isinstance(claim, dict) else ""
     arrays = {"constant": ("value",), "box": ("low", "high"), "alphabet": ("symbols",), "signal": ("values",)}
@@ -628,8 +639,8 @@ def input_class(claim: Any, width: int, kinds: Iterable[str]) -> tuple[str, list
     if kind in ("alphabet", "signal"):
         rows = array(parts[0], "inputs", None, width)
         need(rows.shape[0] > 0, "inputs: at least one row")
-        flat = [F(x) for x in rows.dense()]
-        return kind, [flat[i * width : (i + 1) * width] for i in range(rows.shape[0])]
+        flat = rows.dense()
+        return kind, [list(flat[i * width : (i + 1) * width]) for i in range(rows.shape[0])]
     vectors = [vector(p, "inputs", width) for p in parts]
     if kind == "box":
         need(all(x <= y for x, y in zip(*vectors)), "inputs: low must not exceed high")
@@ -664,11 +675,6 @@ class Set(NamedTuple):
         return [max(abs(p), abs(q)) for p, q in zip(self.low, self.high)]
 
 
-def precisions(n: int) -> tuple[int | None, ...]:
-    """Rounded to 60 bits first, as small integers are faster; exactly if that does not decide."""
-    return (BITS, None) if n <= MAX_UNITS // 2 else (BITS,)
-
-
 def symmetric(value: Any, place: str, n: int) -> Matrix:
     M = matrix(value, place, n, n)
     need(M.symmetric(), f"{place}: must be symmetric")
@@ -677,12 +683,9 @@ def symmetric(value: Any, place: str, n: int) -> Matrix:
 
 def quadratic(V: Rows, P: Matrix, R: Matrix) -> Norm:
     """The norm sqrt(d'Pd), P found positive definite by R."""
-    for bits in precisions(P.n):
-        # Any R will do, so the rounded one is taken for exact.
-        short = Matrix(R.keep(bits).short.body, R.keep(bits).short.e, 0, bits)
-        mu = dominance([[P.keep(bits)]], [[short]])
-        if mu > 0:
-            break
+    # Any R will do, so the rounded one is taken for exact.
+    short = Matrix(R.keep(BITS).short.body, R.keep(BITS).short.e)
+    mu = definite(P.n, lambda bits: ([[P.keep(bits)]], [[short.keep(bits)]]))
     need(mu > 0, "witness.P: not positive definite")
 
     def root_over_mu(M: Matrix) -> Vector:
@@ -718,12 +721,12 @@ def weighted(of: Set, r: Fraction, witness: Any, plain: bool) -> Norm:
     R = matrix(parts[-1], "witness.R", n, n)
     own = [x * (r * r - 1 + a) for x, a in zip(y, of.a)]
     pull = [-a * x * g * g for a, x, g in zip(of.a, y, of.gain)]
-    for bits in precisions(n):
-        V, pulled = of.V.matrix(bits), of.V.matrix(bits, pull)
-        if dominance([[(V.T * pulled).plus(own)]], [[R.keep(bits)]]) > 0:
-            break
-    else:
-        raise Invalid("witness: the matrix is not positive definite at this rate")
+
+    def form(bits: int | None) -> tuple[Blocks, Blocks]:
+        S = (of.V.matrix(bits).T * of.V.matrix(bits, pull)).plus(own)
+        return [[S]], [[R.keep(bits)]]
+
+    need(definite(n, form) > 0, "witness: the matrix is not positive definite at this rate")
     reach = [up_root(1 / x) for x in y]
 
     def tilt() -> Vector:
@@ -756,16 +759,17 @@ def lurie(of: Set, r: Fraction, witness: Any) -> Norm:
     half = [a * (q - p) / 2 for a, p, q in zip(of.a, of.low, of.high)]
     minus = [-x for x in half]
     middle = [a * (p + q) / 2 for a, p, q in zip(of.a, of.low, of.high)]
-    for bits in precisions(2 * n):
+
+    def form(bits: int | None) -> tuple[Blocks, Blocks]:
         V, p = of.V.matrix(bits), P.keep(bits)
         J = of.V.matrix(bits, middle).plus([1 - a for a in of.a])
         PJ = p * J
         corner = p.by(r * r) + (J.T * PJ + V.T * of.V.matrix(bits, X)).by(F(-1))
         side = PJ.scaled(minus)
-        last = p.scaled(minus).T.scaled(half).plus(X)
-        if dominance([[corner, side.T], [side, last]], kept(R, bits)) > 0:
-            return norm
-    raise Invalid("witness: the Lur'e matrix is not positive definite at this rate")
+        return [[corner, side.T], [side, p.scaled(minus).T.scaled(half).plus(X)]], kept(R, bits)
+
+    need(definite(2 * n, form) > 0, "witness: the Lur'e matrix is not positive definite at this rate")
+    return norm
 
 
 def vertices(of: Set, r: Fraction, witness: Any) -> Norm:
@@ -775,7 +779,7 @@ def vertices(of: Set, r: Fraction, witness: Any) -> Norm:
     norm = quadratic(of.V, P, matrix(R_P_part, "witness.R_P", n, n))
     for D in itertools.product(*({p, q} for p, q in zip(of.low, of.high))):
 
-        def definite(bits: int | None, D: tuple[Fraction, ...] = D) -> bool:
+        def vertex(bits: int | None, D: tuple[Fraction, ...] = D) -> bool:
             J = of.V.matrix(bits, list(map(operator.mul, of.a, D))).plus([1 - a for a in of.a])
             S = P.by(r * r) + (J.T * (P.keep(bits) * J)).by(F(-1))
             # Rounding may spoil the symmetry by less than err: one triangle is taken for both.
@@ -784,7 +788,7 @@ def vertices(of: Set, r: Fraction, witness: Any) -> Norm:
                 lower[i][i] -= n * S.err
             return eliminated(lower)
 
-        need(definite(BITS) or definite(None), "witness.P: some vertex does not contract at this rate")
+        need(vertex(BITS) or vertex(None), "witness.P: some vertex does not contract at this rate")
     return norm
 
 
@@ -881,7 +885,7 @@ def forgotten(washout: Any) -> tuple[Fraction, Fraction, int]:
 
 
 def bounded_slopes(
-    section: Any, net: Network, vectors: list[Vector], allowed: Sequence[str]
+    section: Any, net: Network, vectors: Vectors, allowed: Sequence[str]
 ) -> tuple[str, int, Vector, Vector]:
     """The range, steps, low and high of slopes, checked to hold the slopes met."""
     range_ = section.get("range") if isinstance(section, dict) else None
@@ -967,15 +971,17 @@ def multipliers(net: Network, low: Vector, high: Vector, r: Fraction, witness: A
         )
     minus, keep = [-x for x in a], [1 - x for x in a]
     double = (Q + Q.T).rows()
-    for bits in precisions(2 * n):
+
+    def form(bits: int | None) -> tuple[Blocks, Blocks]:
         p = P.keep(bits)
         corner = p.by(r * r) + p.scaled(keep).T.scaled([-x for x in keep])
         side = p.scaled(minus).T.scaled(keep).T + (Q.keep(bits) * net.V.matrix(bits)).by(F(-1))
         # (Q + Q') / high is not dyadic: round it, to the accuracy of the rest.
         last = p.scaled(minus).T.scaled(a) + quotient(double, high[0], bits or 200)
-        if dominance([[corner, side.T], [side, last]], kept(R, bits)) > 0:
-            return norm
-    raise Invalid("witness: the matrix is not positive definite at this rate")
+        return [[corner, side.T], [side, last]], kept(R, bits)
+
+    need(definite(2 * n, form) > 0, "witness: the matrix is not positive definite at this rate")
+    return norm
 
 
 def quotient(M: Rows, by: Fraction, bits: int) -> Matrix:
@@ -999,7 +1005,7 @@ class Ball:
 
     Over it, the Jacobian matrix is within `error`, entrywise, of `middle`."""
 
-    def __init__(self, net: Network, part: Any, drives: list[Vector]) -> None:
+    def __init__(self, net: Network, part: Any, drives: Vectors) -> None:
         n, p = net.n, len(drives)
         *x_parts, r_part, C_part = fields(part, "ball", "centre", "fine", "radius", "C")
         self.x = [s + t for s, t in zip(*(vector(x_part, "ball.centre", n * p) for x_part in x_parts))]
@@ -1096,7 +1102,7 @@ def check_refuted(document: Any, net: Network, theorem: str) -> str:
     three = zip(PJ.T.rows().size.times(Eq), back.times(moved.times(q)), back.times(fixed.times(Eq)))
     slack = R.rows().size.times([sum(x, F(0)) for x in three])
     S = P + (J.T * PJ).by(F(-1))
-    need(dominance([[S]], [[R]], slack) > 0, "witness: P - J'PJ is not positive definite on the ball")
+    need(dominance([[S]], [[R]], slack)[0] > 0, "witness: P - J'PJ is not positive definite on the ball")
     return f"an unstable {'fixed point' if p == 1 else 'periodic response'} at {under}"
 
 
@@ -1154,6 +1160,8 @@ def tube(document: Any, net: Network) -> str:
     )
     us = input_class(inputs, net.n_in, ("signal",))[1]
     T, n, phi, a = len(us), net.n, net.phi, net.a
+    if T * n > 10**6:
+        raise Undecided("the signal is too long for this checker")
     states, tube_part, entry = fields(document["witness"], "witness", "states", "tube", "entry")
     lam, radius, rho = (
         number(rate_part, "claim.rate"),
@@ -1169,7 +1177,7 @@ def tube(document: Any, net: Network) -> str:
     # In matrices that are rounded, P >= I is what the multiple of I that pays for the rounding ensures.
     P, pushes, kept_P = Matrix.of(n, n, [0.0] * (n * n)).plus(ones), [F(0)] * T, {}
     for k in reversed(range(T)):
-        z = list(map(operator.add, net.V.times(x[k]), net.driven(us[k])))
+        z = list(map(operator.add, net.V.times(x[k]), net.driven([F(c) for c in us[k]])))
         values = itertools.starmap(phi.values_on, around(z, [F(0)] * n))
         gaps = [c - (1 - s) * b for c, b, s in zip(x[k + 1], x[k], a)]
         eta = [max(abs(g - s * F(y, ONE)) for y in pair) for g, s, pair in zip(gaps, a, values)]
@@ -1225,7 +1233,7 @@ def on_grid(P: Matrix) -> Matrix:
 
 
 def enter(
-    net: Network, us: list[Vector], entry: Any, x0: Vector, rho: Fraction, lam: Fraction,
+    net: Network, us: Vectors, entry: Any, x0: Vector, rho: Fraction, lam: Fraction,
     pushes: Vector, kept_P: dict[int, Matrix],
 ) -> int:  # fmt: skip
     """Check that every solution from the box of values is in the tube after the steps of the entry."""
