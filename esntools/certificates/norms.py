@@ -331,6 +331,6 @@ def diagonal_schur(
         Y = (Y / Y.max()).astype(np.float32).astype(np.float64)
         candidate = _euclidean_candidate(sector, Y) if Y.min() > 0.0 else None
     gain = 1.0 / value if value > 0.0 else None
-    bound_gain = (1.0 + 1e-6) / math.sqrt(lower) if lower > 0.0 else None
+    bound_gain = (1.0 + 1e-6) / math.sqrt(lower) if lower > 1e-6 * best else None
     bound = BoundReached("diagonal-schur", value, False, gain, time.perf_counter() - start, bound_gain)
     return Rung(bound, candidate, best_x)

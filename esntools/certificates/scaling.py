@@ -203,8 +203,10 @@ def _real(A: Any, B: Any) -> FloatArray:
 
 
 def top_of(G: Any, root: FloatArray) -> float:
-    """Return about the largest eigenvalue of root G root, from below: a few steps of Lanczos' method."""
+    """Return the largest eigenvalue of root G root; for many units a little less, by Lanczos' method."""
     n = len(root)
+    if n <= 60:
+        return float(np.linalg.eigvalsh(root[:, None] * G * root)[-1])
     v = np.cos(np.arange(n, dtype=np.float64)) + 1.5
     v = (v / np.linalg.norm(v)).astype(G.dtype)
     before = np.zeros_like(v)
@@ -398,7 +400,7 @@ def optimal_lurie(
     gain = 1.0 / best.reach if linear and best.reach > 0.0 else None
     dual = None
     # A part in a million for the rounding errors of the bound.
-    if linear and best.lower > 0.0:
+    if linear and best.lower > 1e-6 * best.reach:
         dual = (1.0 + 1e-6) / best.lower
     elif best.lower >= 1.0 + 1e-6 and bool(np.all(sector.a == sector.a[0])):
         # J(g W) is a mean of J(W) and the contraction (1 - a) I, so what fails here fails at larger gains.
