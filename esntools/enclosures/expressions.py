@@ -53,7 +53,7 @@ def _refuse_function(name: str) -> UnsupportedError:
         )  # fmt: skip
     if name.lower() in _COUPLED:
         return _refuse(
-            f"{name} couples the units", "an activation is a function of one real variable, applied to each unit",
+            f"{name} couples the units", "an activation is a function of one variable, applied to each unit",
             "put it into the readout, or use an elementwise function",
         )  # fmt: skip
     return _refuse(

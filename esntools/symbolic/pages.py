@@ -242,23 +242,25 @@ def _latex(element: Element) -> list[str]:
     return [rf"\begin{{{element.kind}}}{title}", *inner, rf"\end{{{element.kind}}}", ""]
 
 
+def _wrapped(text: str, margin: str) -> list[str]:
+    return textwrap.wrap(
+        text, 100, initial_indent=margin, subsequent_indent=margin, break_on_hyphens=False,
+        break_long_words=False,
+    )  # fmt: skip
+
+
 def _text(element: Element, indent: int) -> list[str]:
     margin = " " * indent
     if isinstance(element, Words):
-        return [
-            *textwrap.wrap(plain(element.latex), 100, initial_indent=margin, subsequent_indent=margin),
-            "",
-        ]
+        return [*_wrapped(plain(element.latex), margin), ""]
     if isinstance(element, Display):
-        inner = margin + "    "
-        # A formula is not broken inside a product: only at its spaces.
-        return [*textwrap.wrap(plain(element.latex), 100, initial_indent=inner, subsequent_indent=inner), ""]
+        return [*_wrapped(plain(element.latex), margin + "    "), ""]
     if isinstance(element, Matrix):
         rows = _matrix_rows(element.values)
         if rows is None:
             return _text(Words(_described(element)), indent)
         shown = [", ".join(plain(x) for x in row) for row in rows]
-        return [f"{margin}    {plain(element.name)} = [{'; '.join(shown)}]", ""]
+        return [*_wrapped(f"{plain(element.name)} = [{'; '.join(shown)}]", margin + "    "), ""]
     assert isinstance(element, Block)
     title = f" ({plain(element.title)})" if element.title else ""
     lines = [f"{margin}{element.kind.capitalize()}{title}."]

@@ -6,7 +6,7 @@ import numpy as np
 
 from esntools._typing import Document, FloatArray
 from esntools.network import EchoStateNetwork
-from esntools.symbolic.evidence import ball_numbers, decode, input_words, unstable_numbers
+from esntools.symbolic.evidence import ball_numbers, decode, input_words, unstable_numbers, value
 from esntools.symbolic.local_claims import attracting_balls, attracting_theorem
 from esntools.symbolic.pages import Block, Display, Element, Matrix, Section, Words, number
 from esntools.symbolic.theorems import positive_definite_lemma
@@ -69,7 +69,7 @@ def _input(document: Document, network: EchoStateNetwork, c: FloatArray) -> tupl
     if p == 1:
         words = f"The {what} is constant:"
     else:
-        words = f"The {what} has period {p}, with the rows"
+        words = f"The {what} has period {p}, with these rows, each of which belongs to the class:"
     shown = Matrix("h" if any_input else "u", rows[0] if p == 1 else rows)
     if not any_input and not np.any(rows):
         return [Words(f"The input is zero (period {p})." if p > 1 else "The input is zero.")], drives
@@ -91,6 +91,11 @@ def refuted(
             "sets named below. The echo state property fails for the class (Yildiz, Jaeger and Kiebel "
             "2012, Theorem 2.1)."
         )]),
+        *([] if network.activation.bounded else [Words(
+            r"($\varphi$ is unbounded and states have no compact set; their Definition 2.1 fails directly, "
+            r"because under one "
+            r"input there are two bounded solutions on $k \leq 0$.)"
+        )]),
         Section("The input"),
     ]  # fmt: skip
     shown, drives = _input(document, network, c)
@@ -106,6 +111,7 @@ def refuted(
             elements += [Words(f"Ball {k + 1}:"), *one]
             centres.append(centre)
         gap = float(np.max(np.abs(centres[0] - centres[1])))
+        radii = sum(value(ball["radius"]) for ball in witness["balls"])
         what = "fixed points" if p == 1 else f"{p}-periodic solutions"
         return [
             *elements, Section("The theorem"),
@@ -113,11 +119,17 @@ def refuted(
                 f"Two different {what} under one input refute uniform forgetting."
             )]),
             Block("proof", "", [Words(
-                f"The balls are disjoint, since their centres differ by ${number(gap, False)}$ in some "
-                f"component and their radii are "
-                f"smaller than half of it; so they hold two different {what}, two solutions under one "
-                f"input that never approach each "
-                "other." + ("" if p == 1 else " (If the input is constant they may be two phases of one "
+                f"In some component the centres of the balls differ by ${number(gap, False)}$, more than "
+                f"the sum "
+                f"${number(radii, True)}$ of the radii. So the balls are disjoint and hold two different "
+                f"{what}, two "
+                "solutions under one input that never approach each other." + ("" if p == 1 else " (If the "
+                                                                                                 "input is "
+                                                                                                 "constant "
+                                                                                                 "they may "
+                                                                                                 "be two "
+                                                                                                 "phases "
+                                                                                                 "of one "
                 "cycle.)")
             )]),
         ]  # fmt: skip
