@@ -280,6 +280,8 @@ def find_slope_pattern(
     W, a, n = folded.dense_W(), network.leak_rate, network.n_units
     # Beyond a few hundred units the products dominate; fewer patterns then.
     share = effort * min(1.0, (250.0 / n) ** 2)
+    # Small networks need fewer steps.
+    steps = 240 * effort * min(1.0, 250.0 / n, (n + 15) / 50)
     many, few = max(4, round(12 * share)), max(2, round(4 * share))
     best: SlopePattern | None = None
     found: dict[int, FloatArray] = {}
@@ -290,7 +292,7 @@ def find_slope_pattern(
             first = _Ascent(W, a, low, high, _starts(found, period, n, low, high, rng, many), rng)
             first.run(max(8, round(60 * min(1.0, effort))), 0.5, 0.3, deadline, enough)
             second = _Ascent(W, a, low, high, first.best_patterns(few), rng)
-            second.run(max(16, round(240 * effort * min(1.0, 250.0 / n))), 0.3, 0.02, deadline, enough)
+            second.run(max(16, round(steps)), 0.3, 0.02, deadline, enough)
             # The steps may stop at the deadline before the second ascent has recorded anything.
             pool = np.concatenate([second.best_patterns(2), first.best_patterns(1)])
             pattern = _polished(W, a, pool, low, high)

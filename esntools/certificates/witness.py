@@ -414,18 +414,19 @@ def _beside(map_: DrivenMap, response: Response, n_steps: int) -> FloatArray:
 def _either_side(
     map_: DrivenMap, one: Response, two: Response, n_steps: int
 ) -> tuple[FloatArray, FloatArray]:
-    """Shorten the segment between two attracting responses while its ends still arrive at one each."""
-    ends = [r.states[(n_steps - 1) % r.period] for r in (one, two)]
-    near = 0.25 * float(np.abs(ends[0] - ends[1]).max())
+    """Shorten the segment between two attracting responses while only one end arrives at the first."""
+    end = one.states[(n_steps - 1) % one.period]
+    near = 0.25 * float(np.abs(end - two.states[(n_steps - 1) % two.period]).max())
     low, high = map_.run(one.x, n_steps), map_.run(two.x, n_steps)
     for _ in range(24):
         # Not the middle: by symmetry it may lie on the boundary itself.
         middle = map_.run(0.53 * low[0] + 0.47 * high[0], n_steps)
-        gaps = [float(np.abs(middle[-1] - end).max()) for end in ends]
-        if min(gaps) > near:
-            break
-        if gaps[0] < gaps[1]:
+        gap = float(np.abs(middle[-1] - end).max())
+        if gap < near:
             low = middle
-        else:
+        elif gap > 1.5 * near:
+            # At the second response, or at a third one.
             high = middle
+        else:
+            break
     return low, high
