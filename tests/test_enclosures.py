@@ -25,6 +25,9 @@ from esntools.errors import InvalidInputError, UnsupportedError
 
 INF = math.inf
 
+# SymPy writes sech for mpmath as complex exponentials, unless it is given.
+MPMATH: Any = [{"sech": mpmath.sech}, "mpmath"]
+
 # Slope ranges on the line, from calculus; the numbers with many digits from solving phi'' = 0 with mpmath.
 SLOPES: dict[str, tuple[float, float]] = {
     "tanh(2*x) + x/10": (0.1, 2.1),
@@ -127,7 +130,7 @@ def _nest(templates: list[str]) -> st.SearchStrategy[str]:
 
 def _exact_slope(text: str) -> Callable[[float], mpmath.mpf]:
     x = sympy.Symbol("x", real=True)
-    derivative = sympy.lambdify(x, parse_expression(text).diff(x), "mpmath")
+    derivative = sympy.lambdify(x, parse_expression(text).diff(x), MPMATH)
 
     def slope(at: float) -> mpmath.mpf:
         with mpmath.workdps(40):
@@ -164,7 +167,7 @@ def test_half_lines_hold_samples_by_finite_differences(text: str, start: float, 
     except UnsupportedError:
         return
     x = sympy.Symbol("x", real=True)
-    value = sympy.lambdify(x, parse_expression(text), "mpmath")
+    value = sympy.lambdify(x, parse_expression(text), MPMATH)
     with mpmath.workdps(60):
         h = mpmath.mpf(10) ** -20
         for step in steps:
@@ -321,7 +324,7 @@ def test_values_and_slopes_agree_with_mpmath_and_stay_finite(text: str) -> None:
     activation = Activation.from_sympy(text)
     x = sympy.Symbol("x", real=True)
     points = np.array([-30.3, -3.1, -0.4, 0.3, 2.2, 17.9])
-    value = sympy.lambdify(x, parse_expression(text), "mpmath")
+    value = sympy.lambdify(x, parse_expression(text), MPMATH)
     slope = _exact_slope(text)
     with mpmath.workdps(40):
         exact = np.array([float(value(mpmath.mpf(float(p)))) for p in points])
