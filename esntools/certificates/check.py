@@ -145,7 +145,7 @@ Integers: Any = fmpz_mat or Plain
 
 
 class Matrix:
-    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; rounded to `bits` bits when it is a factor."""
+    """Some matrix within err * 2**-e, entrywise, of body * 2**-e; rounded to `bits` bits as a factor."""
 
     def __init__(self, body: Any, e: int, err: int = 0, bits: int | None = None) -> None:
         self.body, self.e, self.err, self.bits = body, e, err, bits
@@ -229,9 +229,6 @@ class Matrix:
         """For a matrix that is known exactly."""
         flat, n = list(map(int, self.body.entries())), self.n
         return Rows([(range(n), flat[i * n : (i + 1) * n]) for i in range(self.m)], self.e, n)
-
-    def symmetric(self) -> bool:
-        return bool(self.body == self.T.body)
 
 
 Blocks = list[list[Any]]  # a matrix cut into blocks; None is a block of zeros
@@ -491,6 +488,9 @@ class Array(NamedTuple):
             tuple(filter(None, self.flat)),
         )  # fmt: skip
 
+    def matrix(self) -> Matrix:
+        return Matrix.of(self.shape[0], self.shape[1], self.dense())
+
     def rows(self) -> Rows:
         m, n = self.shape
         integers, e = whole(self.flat)
@@ -531,7 +531,7 @@ def vector(value: Any, place: str, length: int) -> Vector:
 
 
 def matrix(value: Any, place: str, m: int, n: int) -> Matrix:
-    return Matrix.of(m, n, array(value, place, m, n).dense())
+    return array(value, place, m, n).matrix()
 
 
 class Network:
@@ -575,11 +575,7 @@ class Network:
         self.V, self.W_in = read["W"].rows(), read["W_in"].rows()
         self.bend: Matrix | None = None  # W_fb W_sq
         if "W_fb" in read:
-            full = {
-                k: Matrix.of(x.shape[0], x.shape[1], x.dense())
-                for k, x in read.items()
-                if k in ("W_fb", "W_out", "W_sq")
-            }
+            full = {k: read[k].matrix() for k in ("W_fb", "W_out", "W_sq") if k in read}
             self.V = (self.V.full + full["W_fb"] * full["W_out"]).rows()
             offset = full["W_fb"].rows().times([F(x) for x in read["b_out"].flat])
             self.c = [x + y for x, y in zip(self.c, offset)]
@@ -616,10 +612,7 @@ def from_file(parts: list[Any], folder: Path | None) -> Any:
     """The network section in a file beside the certificate."""
     name, hash_ = parts
     need(isinstance(name, str) and 0 < len(name) < 256 and name not in (".", ".."), "network.file: bad name")
-    need(
-        not any(c in "/\\:" or ord(c) < 32 or ord(c) == 127 for c in name),
-        "network.file: must be a bare name",
-    )
+    need(not any(c in "/\\:" or ord(c) < 32 or ord(c) == 127 for c in name), "network.file: no bare name")
     if folder is None or not (path := folder / name).is_file():
         raise Undecided(f"the network file {name!a} is not there")
     try:
@@ -677,7 +670,7 @@ class Set(NamedTuple):
 
 def symmetric(value: Any, place: str, n: int) -> Matrix:
     M = matrix(value, place, n, n)
-    need(M.symmetric(), f"{place}: must be symmetric")
+    need(bool(M.body == M.T.body), f"{place}: must be symmetric")
     return M
 
 
@@ -703,14 +696,12 @@ def perron(of: Set, r: Fraction, witness: Any) -> Norm:
     v = vector(fields(witness, "witness", "weights")[0], "witness.weights", len(of.a))
     need(all(x > 0 for x in v), "witness.weights: must be positive")
     totals, extra = of.V.size.times(v), of.E.times(v) if of.E else [F(0)] * len(v)
-    for i, (a, p, q, g, total) in enumerate(
-        zip(of.a, of.low, of.high, of.gain, map(operator.add, totals, extra))
-    ):
+    tilt = list(map(operator.add, totals, extra))
+    for i, (a, p, q, g) in enumerate(zip(of.a, of.low, of.high, of.gain)):
         w, s = of.V.at(i, i), of.E.at(i, i) if of.E else F(0)
         own = max(abs(1 - a + a * d * u) for d in (p, q) for u in (w - s, w + s))
-        bound = own * v[i] + a * g * (total - (abs(w) + s) * v[i])
+        bound = own * v[i] + a * g * (tilt[i] - (abs(w) + s) * v[i])
         need(bound <= r * v[i], f"row {i}: no contraction at this rate in the weighted norm")
-    tilt = list(map(operator.add, totals, extra))
     return Norm(lambda e: max(map(operator.truediv, e, v)), lambda: v, lambda: tilt)
 
 
@@ -862,9 +853,8 @@ def contraction(theorem: Any, of: Set, r: Fraction, witness: Any) -> Norm:
     need(of.E is None, "feedback through squares: only perron-weights is valid")
     if theorem in ("spectral-norm", "diagonal-schur"):
         return weighted(of, r, witness, theorem == "spectral-norm")
-    return {"incremental-lurie": lurie, "common-quadratic": vertices, "cascade": cascade}[theorem](
-        of, r, witness
-    )
+    by_name = {"incremental-lurie": lurie, "common-quadratic": vertices, "cascade": cascade}
+    return by_name[theorem](of, r, witness)
 
 
 NORMS = {
@@ -914,9 +904,8 @@ def bounded_slopes(
 
 
 def check_proved(document: Any, net: Network, theorem: str) -> str:
-    inputs, states, rate_text, washout = fields(
-        document["claim"], "claim", "inputs", "states", "rate", "washout"
-    )
+    names = ("inputs", "states", "rate", "washout")
+    inputs, states, rate_text, washout = fields(document["claim"], "claim", *names)
     kind, vectors = input_class(inputs, net.n_in, ("any", *CLASSES))
     rate = number(rate_text, "claim.rate")
     need(0 < rate < 1, "claim.rate: must lie in (0, 1)")
@@ -932,9 +921,8 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
         what = "convergence to 0 in the norm of P"
     else:
         norm = contraction(theorem, Set(net.V, net.a, low, high), rate, document["witness"])
-        what = ("convergence to a fixed point in " if range_ == "secant" else "contraction in ") + NORMS[
-            theorem
-        ]
+        what = "convergence to a fixed point" if range_ == "secant" else "contraction"
+        what = f"{what} in {NORMS[theorem]}"
     what = f"{what} by {float(rate):.6g} per step"
     if washout is None:
         return what
@@ -958,17 +946,12 @@ def multipliers(net: Network, low: Vector, high: Vector, r: Fraction, witness: A
     n, a = net.n, net.a
     P_part, Q_part, R_part, R_P_part = fields(witness, "witness", "P", "Q", "R", "R_P")
     need(net.phi.odd and not any(net.c), "zero-input multipliers need an odd monotone activation and no bias")
-    need(
-        not any(low) and len(set(high)) == 1 and high[0] > 0, "slopes: must be 0 and one bound for all units"
-    )
+    need(not any(low) and len(set(high)) == 1 and high[0] > 0, "slopes: must be 0 and one for all units")
     P, Q = symmetric(P_part, "witness.P", n), matrix(Q_part, "witness.Q", n, n)
     norm, R = quadratic(net.V, P, matrix(R_P_part, "witness.R_P", n, n)), quarters(R_part, n)
     for M in (Q, Q.T):
-        rows = M.rows().rows
-        need(
-            all(2 * row[i] >= sum(map(abs, row)) for i, (_, row) in enumerate(rows)),
-            "witness.Q: not dominant",
-        )
+        rows = enumerate(M.rows().rows)
+        need(all(2 * row[i] >= sum(map(abs, row)) for i, (_, row) in rows), "witness.Q: not dominant")
     minus, keep = [-x for x in a], [1 - x for x in a]
     double = (Q + Q.T).rows()
 
@@ -1015,14 +998,14 @@ class Ball:
         rows, errors, residual = [], [], []
         for j, drive in enumerate(drives):
             i = (j - 1) % p
-            x, before = (self.x[k * n : (k + 1) * n] for k in (i, i))
+            x = self.x[i * n : (i + 1) * n]
             V, curl, z = bent(net, x, r, drive)
             spread = [(s + t) * r for s, t in zip(V.size.times([F(1)] * n), curl.times([F(1)] * n))]
             slopes = list(itertools.starmap(net.phi.slopes_on, around(z, spread)))
             values = list(itertools.starmap(net.phi.values_on, around(z, [F(0)] * n)))
             left, right = [0] * (i * n), [0] * ((p - 1 - i) * n)
             for k, (a, s, v) in enumerate(zip(net.a, slopes, values)):
-                gap = self.x[j * n + k] - (1 - a) * before[k]
+                gap = self.x[j * n + k] - (1 - a) * x[k]
                 residual.append(max(abs(gap - a * F(y, ONE)) for y in v))
                 row = dyadic(V.rows[k][1], a * F(s[0] + s[1], 2 * ONE), V.e)
                 row[k] += math.floor((1 - a) * ONE)
@@ -1037,10 +1020,8 @@ class Ball:
         slope = [F(s, 1 << inner.e) for s in inner.sums]
         size = C.rows().size
         near, unsure = size.times(residual), size.times(self.error.times(ones))
-        need(
-            all(g + r * (s + e) < r for g, s, e in zip(near, slope, unsure)),
-            "ball: does not enclose a fixed point",
-        )
+        inside = all(g + r * (s + e) < r for g, s, e in zip(near, slope, unsure))
+        need(inside, "ball: does not enclose a fixed point")
 
 
 def bent(net: Network, x: Vector, r: Fraction, drive: Vector) -> tuple[Rows, Rows, Vector]:
@@ -1155,19 +1136,14 @@ def check_local(document: Any, net: Network, theorem: str) -> str:
 
 
 def tube(document: Any, net: Network) -> str:
-    inputs, rate_part, radius_part, washout = fields(
-        document["claim"], "claim", "inputs", "rate", "radius", "washout"
-    )
+    names = ("inputs", "rate", "radius", "washout")
+    inputs, rate_part, radius_part, washout = fields(document["claim"], "claim", *names)
     us = input_class(inputs, net.n_in, ("signal",))[1]
     T, n, phi, a = len(us), net.n, net.phi, net.a
     if T * n > 10**6:
         raise Undecided("the signal is too long for this checker")
     states, tube_part, entry = fields(document["witness"], "witness", "states", "tube", "entry")
-    lam, radius, rho = (
-        number(rate_part, "claim.rate"),
-        number(radius_part, "radius"),
-        number(tube_part, "tube"),
-    )
+    lam, radius, rho = (number(x, "claim or tube") for x in (rate_part, radius_part, tube_part))
     need(0 < lam < 1 and radius > 0 and rho > 0, "claim: rate in (0, 1), radii positive")
     need(net.bend is None, "feedback through squares is outside the theorems")
     flat = array(states, "witness.states", T + 1, n).dense()
@@ -1189,12 +1165,13 @@ def tube(document: Any, net: Network) -> str:
         theta = [s * max(F(q, ONE) - d, d - F(p, ONE)) for s, d, (p, q) in zip(a, D, slopes)]
         J = net.V.matrix(BITS, list(map(operator.mul, a, D))).plus([1 - s for s in a])
         M = J.T * (P * J)
-        wide = [t * t * s for t, s in zip(theta, size.times(ones))]
+        wide = [t * t * F(s, 1 << P.e) for t, s in zip(theta, P.sums)]
         W = V.T * net.V.matrix(BITS, wide)
         tau = balance(W, M)
-        grown = M.by(up_on_grid((1 + tau) / lam**2)) + W.by(up_on_grid((1 + 1 / tau) / lam**2))
-        P = Matrix(grown.body, grown.e).plus([1 + F(n * grown.err, 1 << grown.e)] * n)
-        P = on_grid(P)
+        grown = M.by(up((1 + tau) / lam**2)) + W.by(up((1 + 1 / tau) / lam**2))
+        P = on_grid(Matrix(grown.body, grown.e).plus([1 + F(n * grown.err, 1 << grown.e)] * n))
+        if max(P.sums).bit_length() > 1000:
+            raise Undecided("the matrices of the tube grow beyond what this checker handles")
         if entry is not None:
             kept_P[k] = P
     need(radius**2 * F(max(P.sums), 1 << P.e) <= rho**2, "claim.radius: does not fit into the tube")
@@ -1212,16 +1189,12 @@ def tube(document: Any, net: Network) -> str:
 
 def balance(W: Matrix, M: Matrix) -> Fraction:
     """A power of two near sqrt(trace W / trace M), between 2**-30 and 1: it weighs the two parts of a sum."""
-    one, two = (F(sum(int(X.body[i, i]) for i in range(X.n)), 1 << X.e) for X in (W, M))
-    if two <= 0 or one <= 0:
-        return F(1) if two <= 0 else F(1, 1 << 30)
-    ratio = one / two
-    half = (ratio.denominator.bit_length() - ratio.numerator.bit_length()) // 2
+    w, m = (F(sum(int(X.body[i, i]) for i in range(X.n)), 1 << X.e) for X in (W, M))
+    if m <= 0:
+        return F(1)
+    ratio = max(w, F(0)) / m
+    half = (ratio.denominator.bit_length() - ratio.numerator.bit_length()) // 2 if ratio else 30
     return F(1, 1 << min(30, max(0, half)))
-
-
-def up_on_grid(x: Fraction) -> Fraction:
-    return F(math.ceil(x * (1 << 60)), 1 << 60)
 
 
 def on_grid(P: Matrix) -> Matrix:
@@ -1237,15 +1210,12 @@ def enter(
     pushes: Vector, kept_P: dict[int, Matrix],
 ) -> int:  # fmt: skip
     """Check that every solution from the box of values is in the tube after the steps of the entry."""
-    theorem, rate, slopes, witness, steps = fields(
-        entry, "entry", "theorem", "rate", "slopes", "witness", "steps"
-    )
+    names = ("theorem", "rate", "slopes", "witness", "steps")
+    theorem, rate, slopes, witness, steps = fields(entry, "entry", *names)
     r, first = number(rate, "entry.rate"), integer(steps, 0, "entry.steps")
     need(0 < r < 1, "entry.rate: must lie in (0, 1)")
     omega, bounds = F(width(net)), net.phi.bounds or (0, 0)
-    need(
-        all(bounds[0] <= c <= bounds[1] for c in x0), "witness.states: the first is outside the box of values"
-    )
+    need(all(bounds[0] <= c <= bounds[1] for c in x0), "witness.states: the first is outside the box")
     _, after, low, high = bounded_slopes(slopes, net, us, ("global", "box"))
     need(after <= first <= len(us), "entry.steps: outside the signal, or before the contraction begins")
     norm = contraction(theorem, Set(net.V, net.a, low, high), r, witness)
@@ -1274,6 +1244,8 @@ THEOREMS = {
     "attracting-balls": (("refuted", "local"), "doi:10.1016/j.physd.2020.132609"),
     "contracting-tube": (("local",), "FORMAT.md"),
 }
+KEYS = ("format", "version", "verdict", "theorem", "source", "network", "assumes", "claim", "witness",
+        "notes")  # fmt: skip
 
 
 def parse(text: str) -> Any:
@@ -1314,19 +1286,7 @@ def check(document: Any, folder: Path | None = None) -> Valid:
     need(isinstance(theorem, str) and theorem in THEOREMS, "theorem: unknown")
     verdicts, source = THEOREMS[str(theorem)]
     need(verdict in verdicts and document.get("source") == source, "verdict, source: not this theorem's")
-    names = (
-        "format",
-        "version",
-        "verdict",
-        "theorem",
-        "source",
-        "network",
-        "assumes",
-        "claim",
-        "witness",
-        "notes",
-    )
-    fields(document, "certificate", *names, *(("slopes",) if verdict == "proved" else ()))
+    fields(document, "certificate", *KEYS, *(("slopes",) if verdict == "proved" else ()))
     need(isinstance(document["notes"], dict), "notes: must be an object")
     net = Network(document["network"], document["assumes"], folder)
     assumption = None
