@@ -48,9 +48,10 @@ _NORMS: Final = {
     "cascade": "in a norm made of those of its components",
     "zero-input-multipliers": "in the norm of P",
 }
-#: Shares of a budget: for proving, and of what that leaves, for refuting.
-_PROVING: Final = 0.7
-_REFUTING: Final = 0.6
+#: Shares of a budget: for proving; of the rest, for refuting; of the rest, for bracket and repair.
+_PROVING: Final = 0.6
+_REFUTING: Final = 0.5
+_EDGES: Final = 0.5
 _NO_REPAIRS: Final[tuple[Repair, ...]] = ()
 
 
@@ -226,13 +227,11 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
     elif isinstance(inputs, InputSignal):
         reason = "no rung proves contraction for this series, and no witness can refute a finite series"
     else:
-        reason = (
-            "no rung proves contraction, and no response that was found refutes it"
-        )
-    near = _local(asked, ladder) if local else None
+        reason = "no rung proves contraction, and no response that was found refutes it"
     edges, repairs = Bracket(), _NO_REPAIRS
     if bracket is not False and not asked.squares and not asked.out_of_time:
-        edges, repairs = _edges(asked, ladder, "inconclusive")
+        edges, repairs = _edges(asked, ladder, "inconclusive", asked.share(_EDGES if local else 1.0))
+    near = _local(asked, ladder) if local else None
     return _inconclusive(asked, ladder, reason, "", edges, repairs, near)
 
 
@@ -255,18 +254,23 @@ def _unsupported(network: EchoStateNetwork) -> str:
     return ""
 
 
-def _edges(asked: _Question, ladder: Ladder, verdict: str) -> tuple[Bracket, tuple[Repair, ...]]:
-    """Return the bracket and the repairs, within the time that is left."""
-    network = asked.network
+def _edges(
+    asked: _Question, ladder: Ladder, verdict: str, deadline: float
+) -> tuple[Bracket, tuple[Repair, ...]]:
+    """Return the bracket and the repairs."""
+    network, now = asked.network, time.perf_counter()
     edges = find_bracket(
-        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=asked.share(0.6),
+        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=now + 0.6 * (deadline - now),
         epsilon=asked.epsilon, progress=asked.progress,
     )  # fmt: skip
     if verdict == "proved":
         return edges, ()
-    repairs = find_repairs(
-        network, edges, deadline=asked.deadline, epsilon=asked.epsilon, progress=asked.progress
-    )
+    if edges.optimum is not None:
+        # The ladder stopped as soon as it was decided; this is how far the rung really gets.
+        names = [b.name for b in ladder.bounds]
+        if edges.optimum.name in names:
+            ladder.bounds[names.index(edges.optimum.name)] = edges.optimum
+    repairs = find_repairs(network, edges, deadline=deadline, epsilon=asked.epsilon, progress=asked.progress)
     return edges, repairs
 
 
@@ -275,7 +279,7 @@ def _local(asked: _Question, ladder: Ladder) -> Tube | EchoIndexBound | None:
     network, inputs = asked.network, asked.inputs
     if asked.out_of_time or ladder.assumed() is not None:
         return None
-    limit = None if asked.budget is None else 0.7 * (asked.remaining or 0.0)
+    limit = asked.remaining
     if isinstance(inputs, InputSignal):
         asked.progress("certifying a tube around the response to the signal", 0.0)
         tube = certify_tube(network, inputs.u, epsilon=asked.epsilon, budget=limit, progress=asked.progress)
@@ -336,7 +340,7 @@ def _certified(
     if washout is not None:
         apart = "" if region.states == "box" else f" that start at most {washout.spread:.4g} apart"
         text += f"; from step {washout.steps} on, any two states{apart} agree to {washout.epsilon:g}"
-    edges = _edges(asked, ladder, "proved")[0] if bracket else Bracket()
+    edges = _edges(asked, ladder, "proved", asked.deadline)[0] if bracket else Bracket()
     return Certified(
         theorem, f"{head}: {text}; {end}.", tuple(ladder.bounds), document, network.content_hash,
         asked.inputs, max(1.0, edges.proved or 1.0), edges.refuted, rate,
@@ -384,7 +388,7 @@ def _refuted_sentence(refutation: Refutation, network: EchoStateNetwork, inputs:
 def _refuted(asked: _Question, ladder: Ladder, refutation: Refutation, bracket: bool) -> Refuted:
     edges, repairs = Bracket(refuted=1.0), _NO_REPAIRS
     if bracket and not asked.squares and not asked.out_of_time:
-        edges, repairs = _edges(asked, ladder, "refuted")
+        edges, repairs = _edges(asked, ladder, "refuted", asked.deadline)
     return Refuted(
         refutation.theorem, _refuted_sentence(refutation, asked.network, asked.inputs), tuple(ladder.bounds),
         refutation.document, asked.network.content_hash, asked.inputs, edges.proved, edges.refuted or 1.0,

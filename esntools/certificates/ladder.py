@@ -25,13 +25,7 @@ from esntools.certificates.regions import Region, box_region, global_region, glo
 from esntools.certificates.scaling import optimal_lurie, osborne
 from esntools.certificates.sectors import BoundReached, Candidate, Rung, Sector, uniform_slope_radius
 from esntools.certificates.verdicts import Skipped
-
-try:
-    from esntools.certificates.vertices import common_quadratic
-except ImportError:
-    def common_quadratic(sector, *, deadline=math.inf):
-        return Rung(BoundReached("common-quadratic", 2.0, False, None, 0.0), None)
-
+from esntools.certificates.vertices import common_quadratic
 from esntools.certificates.washout import washout_steps
 from esntools.inputs import AnyInput, Constant, InputClass, Zero
 from esntools.network import EchoStateNetwork
@@ -177,8 +171,10 @@ class Ladder:
 
     # -- rungs -------------------------------------------------------------------------------------------
 
-    def _skip(self, name: str, reason: str) -> None:
-        self.skipped.append(Skipped(name, reason))
+    def _skip(self, name: str, where: str, reason: str) -> None:
+        # What cannot be done on one region for a reason that does not depend on it is said once.
+        if not any((s.name, s.reason) == (name, reason) for s in self.skipped):
+            self.skipped.append(Skipped(name + where, reason))
 
     def climb(self, region: Region) -> Document | None:
         """Try every rung on one region; record how far each gets, or why it was not tried."""
@@ -245,7 +241,7 @@ class Ladder:
     ) -> Document | None:  # fmt: skip
         reason = self._why_not(name, parts)
         if reason:
-            self._skip(name + where, reason)
+            self._skip(name, where, reason)
             return None
         attempt = _attempts()[name]
         reached: list[BoundReached] = []
@@ -257,7 +253,7 @@ class Ladder:
             if part.hopeless >= 1.0:
                 # Equal slopes destroy contraction already; the rung only reports how far it gets.
                 limit = min(limit, time.perf_counter() + _HOPELESS_SECONDS)
-            rung = attempt(part.sector, limit, part.scaling)
+            rung = _attempted(name, attempt, part, limit)
             if rung.scaling is not None and name != "spectral-norm":
                 part.scaling = rung.scaling
             reached.append(rung.bound)
@@ -301,7 +297,7 @@ class Ladder:
         document = self.verified(Rung(bound, candidate), region)
         self._note(bound, _WHERE[region.range], document)
         for name in RUNGS:
-            self._skip(name, f"needs dense matrices; with sparse weights up to {_DENSE} units")
+            self._skip(name, "", f"needs dense matrices; with sparse weights up to {_DENSE} units")
         return document
 
     # -- regions -----------------------------------------------------------------------------------------
@@ -311,7 +307,8 @@ class Ladder:
         network, inputs = self.network, self.inputs
         if network.is_sparse and network.n_units > _DENSE and network.W_fb is None:
             low, high = (np.full(network.n_units, s) for s in global_slopes(network.activation))
-            sector = Sector(network.W, network.leak_rate, low, high)  # type: ignore[arg-type]
+            # A copy: the network's own arrays are read-only.
+            sector = Sector(network.W.copy(), network.leak_rate, low, high)
             region = Region(sector, slopes_section("global", low, high), AnyInput(), "all")
             document = self.climb(region)
             return None if document is None else (document, region)
@@ -320,7 +317,9 @@ class Ladder:
         if document is not None:
             return document, whole
         if self.assumed() is not None:
-            self._skip("the invariant box", "the checker does not know the activation, only its slope range")
+            self._skip(
+                "the invariant box", "", "the checker does not know the activation, only its slope range"
+            )
             return None
         if isinstance(inputs, AnyInput) or self.out_of_time:
             return None
@@ -332,15 +331,15 @@ class Ladder:
             region_ = find()
             if region_ is None:
                 if name == "the invariant box":
-                    self._skip(name, "the activation is not bounded")
+                    self._skip(name, "", "the activation is not bounded")
                 elif isinstance(inputs, Zero | Constant):
-                    self._skip(name, "no single fixed point was found that trajectories settle on")
+                    self._skip(name, "", "no single fixed point was found that trajectories settle on")
                 continue
             gained = np.max(
                 (region_.sector.low - previous.sector.low) + (previous.sector.high - region_.sector.high)
             )
             if not gained > 0.01 * float(np.max(ceiling - floor)):
-                self._skip(name, "brings the slopes no nearer to each other")
+                self._skip(name, "", "brings the slopes no nearer to each other")
                 continue
             document = self.climb(region_)
             if document is not None:
@@ -360,7 +359,13 @@ class Ladder:
             return None
         phi, folded = network.activation, network.folded() if network.W_fb is not None else network
         if np.any(folded.b) or not (phi.odd and phi.monotone):
-            self._skip(name, "valid only at zero input and zero bias, for an odd monotone activation")
+            self._skip(name, "", "valid only at zero input and zero bias, for an odd monotone activation")
+            return None
+        radius = uniform_slope_radius(whole.sector)
+        if radius >= 1.0:
+            self._skip(
+                name, "", f"cannot succeed: with all slopes at their largest 0 is unstable ({radius:.4g})"
+            )
             return None
         self.progress(f"proving: {name}", 0.5)
         rung = zero_input_multipliers(network, deadline=self.deadline)
@@ -377,6 +382,16 @@ class Ladder:
 def _odd_region(whole: Region) -> Region:
     high = whole.sector.high
     return Region(whole.sector, slopes_section("odd", np.zeros_like(high), high), Zero(), "all")
+
+
+def _attempted(name: str, attempt: _Attempt, part: _Part, limit: float) -> Rung:
+    """Run one rung; where its arithmetic breaks down on extreme weights, it has found nothing."""
+    start = time.perf_counter()
+    try:
+        return attempt(part.sector, limit, part.scaling)
+    except (ArithmeticError, np.linalg.LinAlgError):
+        bound = BoundReached(name, math.inf, False, None, time.perf_counter() - start)
+        return Rung(bound, None, part.scaling)
 
 
 def _restricted(sector: Sector, units: IntArray) -> Sector:

@@ -23,7 +23,7 @@ from esntools.certificates.multipliers import zero_input_multipliers
 from esntools.certificates.refute import find_refutation, origin_gain
 from esntools.certificates.regions import global_region
 from esntools.certificates.scaling import optimal_lurie, osborne
-from esntools.certificates.sectors import BoundReached, Rung, Sector
+from esntools.certificates.sectors import BoundReached, Rung
 from esntools.certificates.verdicts import Repair
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, InputClass, InputSignal, Zero
@@ -35,8 +35,11 @@ __all__ = ["Bracket", "certify_repair", "find_bracket", "find_repairs", "quiet_a
 _SEARCHED: Final = 200
 _REFUTED: Final = 300
 #: Seconds for one search for a counterexample, of which a bracket makes several.
-_ONE_REFUTATION: Final = 4.0
-_TRIALS: Final = 5
+_OPTIMAL: Final = "incremental-lurie, optimal"
+_ONE_REFUTATION: Final = 2.0
+_TRIALS: Final = 4
+#: Optimal multipliers bring a factor of the ladder down by less than this.
+_WITHIN: Final = 1.15
 _LARGEST: Final = 16.0
 
 
@@ -54,12 +57,16 @@ def quiet_arithmetic(n_units: int) -> Iterator[None]:
 @final
 @dataclass(frozen=True, eq=False)
 class Bracket:
-    """The largest multiple of W that is certified, the smallest that is refuted, and their documents."""
+    """The largest multiple of W that is certified, the smallest that is refuted, and their documents.
+
+    `optimum` is how far optimal multipliers get, where they were optimised for that.
+    """
 
     proved: float | None = None
     proved_document: Document | None = None
     refuted: float | None = None
     refuted_document: Document | None = None
+    optimum: BoundReached | None = None
 
 
 def _down(gain: float) -> float:
@@ -87,45 +94,21 @@ class _Gains:
     def ladder(self, network: EchoStateNetwork, inputs: InputClass | None = None) -> Ladder:
         return Ladder(network, AnyInput() if inputs is None else inputs, self.deadline, self.epsilon)
 
-    def certified(self, gain: float, names: Sequence[str]) -> Document | None:
+    def certified(self, gain: float, names: Sequence[str], scaling: FloatArray | None) -> Document | None:
         """Return the certificate of W times `gain` by the first of these rungs that has one."""
         scaled = self.network.scaled(gain)
         region = global_region(scaled)
         for name in names:
             if self.over:
                 return None
-            rung = best_rung(name, region.sector, self.deadline)
+            if name == _OPTIMAL and scaling is not None:
+                rung = incremental_lurie(region.sector, scaling, deadline=self.deadline, name=name)
+            else:
+                rung = best_rung(name, region.sector, self.deadline)
             document = self.ladder(scaled).verified(rung, region)
             if document is not None:
                 return document
         return None
-
-    def optimal_gain(self, sector: Sector, low: float, high: float, scaling: FloatArray | None) -> float:
-        """Bisect for the gain up to which optimal multipliers exist, in floating point."""
-        while high - low > 0.004 * high and not self.over:
-            middle = 0.5 * (low + high)
-            rung = optimal_lurie(sector.scaled(middle), start=scaling, deadline=self.deadline)
-            if rung.candidate is not None:
-                low, scaling = middle, rung.scaling if rung.scaling is not None else scaling
-            else:
-                high = middle
-        return low
-
-
-def _uniform_gain(sector: Sector, limit: float) -> float:
-    """Return about the gain at which the largest slopes, equal in all units, stop contracting."""
-
-    def radius(gain: float) -> float:
-        J = np.diag(1.0 - sector.a) + (gain * sector.a * sector.high)[:, None] * sector.W
-        return float(np.abs(np.linalg.eigvals(J)).max())
-
-    if radius(limit) < 1.0:
-        return limit
-    low, high = 0.0, limit
-    while high - low > 1e-3 * high:
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if radius(middle) < 1.0 else (low, middle)
-    return high
 
 
 def _largest_proved(
@@ -134,37 +117,38 @@ def _largest_proved(
     bounds: Sequence[BoundReached],
     limit: float,
     search: _Gains,
-) -> tuple[float, Document] | None:
+) -> tuple[float, Document, BoundReached | None] | None:
+    """Return the largest certified gain up to `limit`, and how far optimal multipliers get."""
     reached = {
         b.name: b.critical_gain for b in bounds if b.critical_gain is not None and " on " not in b.name
     }
     zero = reached.pop("zero-input-multipliers", None)
     reached.pop("components", None)
-    found: tuple[float, Document] | None = None
     if network.n_units > 4 * _SEARCHED and network.is_sparse:
         reached = {k: g for k, g in reached.items() if k in ("perron-weights", "spectral-norm")}
-    names = sorted(reached, key=lambda name: -(reached[name] or 0.0))[:2]
-    best = min(limit, max((reached[name] or 0.0 for name in names), default=0.0))
+    optimum: BoundReached | None = None
+    scaling: FloatArray | None = None
     if network.n_units <= _SEARCHED and not search.over:
         sector = global_region(network).sector
-        high = min(limit, _uniform_gain(sector, 2.0 * limit))
-        if 0.0 < best < high:
-            edge = search.optimal_gain(sector, best, high, osborne(sector))
-            if edge > 1.004 * best:
-                best, names = edge, ["incremental-lurie, optimal", *names]
+        rung = optimal_lurie(sector, start=osborne(sector), deadline=search.deadline, optimise=True)
+        optimum, scaling = rung.bound, rung.scaling
+        reached[_OPTIMAL] = max(reached.get(_OPTIMAL) or 0.0, optimum.critical_gain or 0.0)
+    names = sorted(reached, key=lambda name: -(reached[name] or 0.0))[:2]
+    best = max((reached[name] or 0.0 for name in names), default=0.0)
+    found: tuple[float, Document, BoundReached | None] | None = None
     for share in (0.999, 0.99, 0.95):
         gain = _down(min(limit, share * best))
         if gain <= 0.0 or search.over:
             break
-        document = search.certified(gain, names)
+        document = search.certified(gain, names, scaling)
         if document is not None:
-            found = gain, document
+            found = gain, document, optimum
             break
     if isinstance(inputs, Zero) and zero is not None and not search.over:
         gain = _down(min(limit, 0.99 * zero))
         if gain > (found[0] if found else 0.0):
             document = _zero_input(network.scaled(gain), search)
-            found = found if document is None else (gain, document)
+            found = found if document is None else (gain, document, optimum)
     return found
 
 
@@ -261,8 +245,9 @@ def find_bracket(
         refuted = _smallest_refuted(network, inputs, above, 1.0 if verdict == "refuted" else None, deadline)
     least = refuted[0] if refuted is not None else (1.0 if verdict == "refuted" else None)
     return Bracket(
-        gain, proved[1] if proved is not None else None, least, refuted[1] if refuted is not None else None
-    )
+        gain, None if proved is None else proved[1], least, None if refuted is None else refuted[1],
+        None if proved is None else proved[2],
+    )  # fmt: skip
 
 
 # -- repairs --------------------------------------------------------------------------------------------
@@ -294,20 +279,23 @@ def _leak_repair(
     best: Repair | None = None
 
     def attempt(a: float) -> Repair | None:
-        changed = replace(network, leak_rate=a)
+        changed = replace(network, leak_rate=np.full(network.n_units, a))
         region = global_region(changed)
         x = osborne(region.sector)
-        for rung in (
-            lambda: incremental_lurie(region.sector, deadline=deadline),
-            lambda: incremental_lurie(region.sector, x, deadline=deadline),
-            lambda: optimal_lurie(region.sector, start=x, deadline=deadline),
-        ):
+        ladder = Ladder(changed, AnyInput(), deadline, epsilon)
+        for name in ("incremental-lurie, balanced", _OPTIMAL):
             if time.perf_counter() > deadline:
                 return None
-            document = Ladder(changed, AnyInput(), deadline, epsilon).verified(rung(), region)
+            if name == _OPTIMAL:
+                rung = optimal_lurie(region.sector, start=x, deadline=deadline)
+            else:
+                rung = incremental_lurie(region.sector, x, deadline=deadline, name=name)
+            document = ladder.verified(rung, region)
             if document is not None:
                 sentence = f"at leak rate {a:.4g} instead of {leak:.4g} it is proved for every input"
                 return Repair("leak rate", a, sentence, changed, document)
+            if rung.bound.value > _WITHIN:
+                return None
         return None
 
     failed = leak
@@ -411,5 +399,5 @@ def certify_repair(
             return ()
         search = _Gains(network, deadline, 1e-6)
         proved = _largest_proved(network, inputs, verdict.bounds, 1.0, search)
-        bracket = Bracket() if proved is None else Bracket(*proved)
+        bracket = Bracket() if proved is None else Bracket(proved[0], proved[1])
         return find_repairs(network, bracket, deadline=deadline, progress=progress)

@@ -10,7 +10,7 @@ from esntools import files
 from esntools._typing import Document
 from esntools.certificates.sectors import BoundReached
 from esntools.certificates.witness import Refutation
-from esntools.inputs import Constant, InputClass, InputSignal, Zero
+from esntools.inputs import AnyInput, Constant, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
 if TYPE_CHECKING:
@@ -217,7 +217,6 @@ def meaning(verdict: Certified | Refuted | Inconclusive) -> tuple[str, str]:
     """Return what a verdict means and what it does not mean, each as words that follow such a beginning.
 
     >>> from esntools.certificates import certify_esp
-    >>> from esntools.inputs import AnyInput
     >>> meaning(certify_esp(EchoStateNetwork([[0.5]]), AnyInput()))[1]
     'anything about the closed loop, or about forecasts.'
     """
@@ -231,6 +230,17 @@ def meaning(verdict: Certified | Refuted | Inconclusive) -> tuple[str, str]:
             means_not = "anything about other inputs, above all about those that vary in time."
         if verdict.assumption is not None:
             means_not += " It takes for granted what it says to assume."
+    if isinstance(inputs, AnyInput) and word == "refuted":
+        means = (
+            "a drive is known, in place of input and bias, under which two copies of the network, started "
+            "differently, do not come together. The certificate holds it."
+        )
+        means_not = (
+            "that this happens with the network's own bias and inputs of ordinary size. Ask about those: a "
+            "box of inputs, or a recorded series."
+        )
+    if isinstance(verdict, Inconclusive) and verdict.reason.startswith("the budget"):
+        means = "the time was over before anything was decided. More of it may decide."
     if isinstance(inputs, InputSignal) and word == "inconclusive":
         means_not = "that this series leaves the state open. A proof must hold for every initial state."
     return means, means_not

@@ -14,7 +14,7 @@ from esntools.cli.sources import check_writable, emit, read_network, read_signal
 from esntools.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from esntools.certificates import Certified, Inconclusive, Refuted, Repair
+    from esntools.certificates import BoundReached, Certified, Inconclusive, Refuted, Repair
     from esntools.inputs import InputClass
     from esntools.network import EchoStateNetwork
 
@@ -64,14 +64,22 @@ def _number(value: float | None, digits: int = 4) -> str:
     return "" if value is None or not math.isfinite(value) else f"{value:.{digits}g}"
 
 
+def _gains(bound: BoundReached, best: dict[str, float]) -> bool:
+    """Whether a rung gets farther on the states that the inputs leave than on all."""
+    name, on, _ = bound.name.partition(" on ")
+    return not on or bound.value < 0.995 * best.get(name, math.inf)
+
+
 def ladder_table(result: Certified | Refuted | Inconclusive) -> list[str]:
     """Return the ladder as aligned lines: what was tried, then what was not and why."""
+    best = {b.name: b.value for b in result.bounds}
+    shown = [b for b in result.bounds if b.proves or _gains(b, best)]
     rows = [
         (
             b.name, _number(b.value) or "no bound", "yes" if b.proves else "no", _number(b.critical_gain),
             _number(b.dual), f"{b.seconds:.2f}",
         )
-        for b in result.bounds
+        for b in shown
     ]  # fmt: skip
     if not rows and not result.skipped:
         return []
@@ -97,14 +105,15 @@ def _bracket(result: Certified | Refuted | Inconclusive, network: EchoStateNetwo
     radius = network.spectral_radius()
 
     def edge(gain: float) -> str:
-        return f"{gain:.4g} (spectral radius {gain * radius:.4g})"
+        return f"{gain * radius:.4g} (W times {gain:.4g})"
 
     parts = []
     if proved is not None:
         parts.append(f"certified up to {edge(proved)}")
     if refuted is not None:
         parts.append(f"refuted at {edge(refuted)}")
-    return "Bracket, W times: " + ", ".join(parts) + ("; open between." if len(parts) == 2 else ".")
+    between = "; open between" if len(parts) == 2 else ""
+    return f"Bracket, in spectral radius: {', '.join(parts)}{between}."
 
 
 def _write_repair(
@@ -157,7 +166,7 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
         _say(progress, f"Repair: {repair.sentence}.")
     local = result.local if isinstance(result, Inconclusive) else None
     if local is not None:
-        _say(progress, f"Local: {local.sentence}")
+        _say(progress, f"Certified, but only locally: {local.sentence.removeprefix('Proved: ')}")
     if options.budget > 0.0:
         evidence = estimate_forgetting(network, inputs)
         _say(progress, f"Evidence (simulated, not proved): {evidence.sentence}.")
@@ -167,7 +176,7 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
         progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
     elif options.output is not None:
         progress.say(f"the bounds reached: {options.output} (not a certificate)")
-        if local is not None:
+        if local is not None and local.document is not None:
             beside = Path(options.output).with_suffix(".local.json")
             _save_local(local.document, beside, progress)
     if getattr(result, "assumption", None) is not None:

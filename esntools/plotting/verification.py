@@ -118,8 +118,8 @@ def plot_contraction(
     ):
         if high - low <= 1e-9 * right and word != "refuted":
             continue
-        edges = {"ec": "#e3a98a" if hatch else "none", "hatch": hatch, "lw": 0.0}
-        ax.barh(0.0, high - low, left=low, height=0.86, fc=colour, **edges)
+        ec = "#e3a98a" if hatch else "none"
+        ax.barh(0.0, high - low, left=low, height=0.86, fc=colour, ec=ec, hatch=hatch, lw=0.0)
         if not word or (word == "refuted" and not refuted):
             continue
         outside = high - low < 0.09 * right
