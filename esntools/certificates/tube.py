@@ -21,8 +21,10 @@ from threadpoolctl import threadpool_limits
 
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates import check
-from esntools.certificates.documents import array_section, check_certificate, local_document
-from esntools.certificates.regions import slope_ranges
+from esntools.certificates.documents import check_certificate, local_document
+from esntools.certificates.regions import Region, slope_ranges
+from esntools.certificates.sectors import Candidate
+from esntools.certificates.washout import extent
 from esntools.errors import InvalidInputError
 from esntools.inputs import InputSignal
 from esntools.network import EchoStateNetwork
@@ -53,7 +55,10 @@ class Tube:
         How many steps are covered; fewer than the signal has when the check would take too long.
     washout : int or None
         After so many steps any two states that started within `radius` agree within epsilon in every
-        component; None when that is later than the tube ends.
+        component; with an entry, any two that started within the range of the activation. None when that
+        is later than the tube ends.
+    entry : int or None
+        After so many steps every state that started within the range of the activation is in the tube.
     amplification : float
         |x[k] - y[k]| <= amplification * rate^k * |x[0] - y[0]|, Euclidean norms.
     document : dict
@@ -67,6 +72,7 @@ class Tube:
     states: FloatArray
     steps: int
     washout: int | None
+    entry: int | None
     amplification: float
     document: Document
     sentence: str
@@ -208,6 +214,7 @@ def certify_tube(
     *,
     rate: float | None = None,
     epsilon: float = 1e-6,
+    proof: tuple[Candidate, Region] | None = None,
     budget: float | None = None,
     progress: Progress = no_progress,
 ) -> TubeResult:
@@ -231,6 +238,10 @@ def certify_tube(
         Lyapunov exponent suggests and 1, where radius times sqrt(-log rate) is largest.
     epsilon : float
         For `washout`.
+    proof : (Candidate, Region), optional
+        A proof of contraction for all states, or for those that the box of inputs leaves, if there is one: it
+        leads every state into the tube, and the rate of the tube then gives a shorter `washout` for this
+        signal. The tube is chosen for that.
     budget : float, optional
         Seconds after which the search gives up; unlimited by default.
     progress : callable, optional
@@ -278,89 +289,142 @@ def certify_tube(
     deadline = math.inf if budget is None else time.perf_counter() + budget
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
         part = signal[: _covered(network.n_units, len(signal), budget)]
-        return _search(network, part, start, rate, epsilon, deadline, progress)
+        search = _Search(network, part, start, epsilon, proof, deadline, progress)
+        return search.result(rate)
 
 
-def _search(
-    network: EchoStateNetwork,
-    u: FloatArray,
-    x0: FloatArray,
-    rate: float | None,
-    epsilon: float,
-    deadline: float,
-    progress: Progress,
-) -> TubeResult:
-    path = _Path(network, u, x0, deadline)
-    if not np.all(np.isfinite(path.states)) or float(np.abs(path.states).max()) > 1e12:
-        return NoTube("the trajectory leaves every bound")
-    growth = math.exp(min(path.exponent(), 1.0))
-    if rate is None and growth >= 1.0:
-        return NoTube(
-            f"the conditional Lyapunov exponent is about {math.log(growth):.3g}: differences do not shrink"
-        )
-    rates = [rate] if rate is not None else [growth + f * (1.0 - growth) for f in (0.3, 0.5, 0.7, 0.9, 0.97)]
-    best = (0.0, 0.0, 0.0)
-    # A piece is enough to choose the rate.
-    piece = path if len(u) <= 80 else _Path(network, u[:80], x0, deadline)
-    for k, candidate in enumerate(rates):
-        progress("choosing the rate of the tube", 0.5 * k / len(rates))
-        tube, radius = piece.best_radius(candidate, best[2] or None)
-        worth = radius * math.sqrt(-math.log(candidate))
-        if worth > best[0]:
-            best = (worth, candidate, tube)
-    worth, chosen, tube = best
-    if time.perf_counter() > deadline:
-        return NoTube("the budget is spent")
-    if worth == 0.0:
-        return NoTube("the slopes near the trajectory vary too much for a tube at this rate")
-    chosen = math.ceil(chosen * 2.0**20) / 2.0**20 if rate is None else rate
-    progress("fitting the tube", 0.5)
-    tube, radius = path.best_radius(chosen, tube)
-    for share in (0.9, 0.75, 0.5):
-        if radius == 0.0 or time.perf_counter() > deadline:
-            break
-        progress("checking the tube", 0.8)
-        result = _certified(network, u, path, chosen, tube, _ROOM * radius, epsilon, deadline)
-        if result is not None:
-            return result
-        tube, radius = share * tube, path.start_radius(chosen, share * tube)
-    reason = (
-        "the budget is spent" if time.perf_counter() > deadline else "no tube holds over the whole signal"
-    )
-    return NoTube(reason)
+class _Search:
+    """One search for a tube: the choice of rate and radius, and the check."""
 
+    def __init__(
+        self,
+        network: EchoStateNetwork,
+        u: FloatArray,
+        x0: FloatArray,
+        epsilon: float,
+        proof: tuple[Candidate, Region] | None,
+        deadline: float,
+        progress: Progress,
+    ) -> None:
+        self.network, self.u, self.x0, self.epsilon = network, u, x0, epsilon
+        self.proof, self.deadline, self.progress = proof, deadline, progress
+        self.path = _Path(network, u, x0, deadline)
 
-def _certified(
-    network: EchoStateNetwork,
-    u: FloatArray,
-    path: _Path,
-    rate: float,
-    tube: float,
-    radius: float,
-    epsilon: float,
-    deadline: float,
-) -> Tube | None:
-    steps = max(0, math.ceil(math.log(2.0 * tube / epsilon) / -math.log(rate) * (1.0 + 1e-9)))
-    washout: Document | None = None
-    if steps <= len(u):
-        washout = {"spread": radius.hex(), "epsilon": epsilon.hex(), "steps": steps}
-    document = local_document(
-        network, "contracting-tube",
-        claim={
-            "inputs": {"kind": "signal", "values": array_section(u)},
-            "rate": rate.hex(), "radius": radius.hex(), "washout": washout,
-        },
-        witness={"states": array_section(path.states), "tube": tube.hex(), "entry": None},
-        notes={},
-    )  # fmt: skip
-    if not check_certificate(document, deadline=deadline).valid:
+    @property
+    def late(self) -> bool:
+        return time.perf_counter() > self.deadline
+
+    def forgotten(self, tube: float, rate: float) -> int:
+        """Return after how many steps a tube has made any two states in it agree within epsilon."""
+        return max(0, math.ceil(math.log(2.0 * tube / self.epsilon) / -math.log(rate) * (1.0 + 1e-9)))
+
+    def entry(self, tube: float, rate: float) -> int | None:
+        """Return after how many steps the proof has led every state into the tube, or None."""
+        norms = self.path.norms(rate, tube, math.floor)
+        low, high = self.network.activation.value_bounds
+        if self.proof is None or norms is None or not np.all((low <= self.x0) & (self.x0 <= high)):
+            return None
+        candidate, region = self.proof
+        size, reach = extent(candidate.theorem, candidate.witness, self.network.n_units)
+        for k in range(region.steps, len(norms)):
+            left = size * (high - low) * candidate.rate ** (k - region.steps)
+            # A checker's P is a little different.
+            if left * math.sqrt(float(reach @ np.abs(norms[k]) @ reach)) <= 0.93 * tube:
+                return k
         return None
-    forgotten = "" if washout is None else f", and agree within {epsilon:g} after {steps} steps"
-    sentence = (
-        f"Proved: under this signal, any two states within {radius:.3g} (Euclidean) of the trajectory's "
-        f"first state approach each other at least by the factor {rate:.4g} per step for {len(u)} steps, in "
-        f"norms along the way{forgotten}."
-    )
-    return Tube(
-        rate, radius, path.states, len(u), steps if washout else None, tube / radius, document, sentence
-    )
+
+    def result(self, rate: float | None) -> TubeResult:
+        path = self.path
+        if not np.all(np.isfinite(path.states)) or float(np.abs(path.states).max()) > 1e12:
+            return NoTube("the trajectory leaves every bound")
+        if self.late:
+            return NoTube("the budget is spent")
+        exponent = path.exponent()
+        # Over a few steps it may come out either way.
+        growth = min(math.exp(exponent), 0.95)
+        if rate is None and exponent >= 0.0 and path.steps >= 50:
+            return NoTube(f"the conditional Lyapunov exponent is about {exponent:.3g}: nothing is forgotten")
+        if rate is None:
+            tried = [growth + share * (1.0 - growth) for share in (0.3, 0.5, 0.7, 0.9, 0.97)]
+            rates = [math.ceil(r * 2.0**20) / 2.0**20 for r in tried if r < 1.0 - 2.0**-19]
+        else:
+            rates = [rate]
+        chosen = self.chosen(rates)
+        if self.late:
+            return NoTube("the budget is spent")
+        if chosen is None:
+            return NoTube("the slopes near the trajectory vary too much for a tube at this rate")
+        return self.certified(*chosen)
+
+    def chosen(self, rates: list[float]) -> tuple[float, float] | None:
+        """Return the rate and about the tube to take: the shortest washout with a proof, else the largest."""
+        # A piece of the signal is enough for that.
+        path = self.path
+        piece = path if path.steps <= 80 else _Path(self.network, self.u[:80], self.x0, self.deadline)
+        best: tuple[tuple[float, float], float, float] | None = None
+        for k, rate in enumerate(rates):
+            self.progress("choosing the rate of the tube", 0.5 * k / len(rates))
+            tube, radius = piece.best_radius(rate, None if best is None else best[2])
+            if radius == 0.0:
+                continue
+            entry = None if self.proof is None else self.entry(tube, rate)
+            washout = math.inf if entry is None else entry + self.forgotten(tube, rate)
+            worth = (-washout if washout <= path.steps else -math.inf, radius * math.sqrt(-math.log(rate)))
+            if best is None or worth > best[0]:
+                best = (worth, rate, tube)
+        return None if best is None else best[1:]
+
+    def certified(self, rate: float, tube: float) -> TubeResult:
+        """Return the tube when the checker agrees; else try narrower ones."""
+        self.progress("fitting the tube", 0.5)
+        tube, radius = self.path.best_radius(rate, tube)
+        for share in (0.9, 0.75, 0.5):
+            if radius == 0.0 or self.late:
+                break
+            self.progress("checking the tube", 0.8)
+            result = self.checked(rate, tube, _ROOM * radius)
+            if result is not None:
+                return result
+            tube, radius = share * tube, self.path.start_radius(rate, share * tube)
+        return NoTube("the budget is spent" if self.late else "no tube holds over the whole signal")
+
+    def checked(self, rate: float, tube: float, radius: float) -> Tube | None:
+        network, u, path, epsilon = self.network, self.u, self.path, self.epsilon
+        steps, spread = self.forgotten(tube, rate), radius
+        entry = None if self.proof is None else self.entry(tube, rate)
+        section: Document | None = None
+        if entry is not None and self.proof is not None and entry + steps <= len(u):
+            candidate, region = self.proof
+            low, high = network.activation.value_bounds
+            steps, spread = entry + steps, high - low
+            section = {
+                "theorem": candidate.theorem, "rate": candidate.rate, "slopes": region.slopes,
+                "witness": candidate.witness, "steps": entry,
+            }  # fmt: skip
+        washout = {"spread": spread, "epsilon": epsilon, "steps": steps} if steps <= len(u) else None
+        document = local_document(
+            network, "contracting-tube",
+            claim={
+                "inputs": {"kind": "signal", "values": u},
+                "rate": rate, "radius": radius, "washout": washout,
+            },
+            witness={"states": path.states, "tube": tube, "entry": section},
+            notes={},
+        )  # fmt: skip
+        if not check_certificate(document, deadline=self.deadline).valid:
+            return None
+        forgotten = "" if washout is None else f", and agree within {epsilon:g} after {steps} steps"
+        if section is not None:
+            forgotten = (
+                f"; any two states within the range of the activation agree within {epsilon:g} after {steps} "
+                "steps"
+            )
+        sentence = (
+            f"Proved: under this signal, any two states within {radius:.3g} (Euclidean) of the trajectory's "
+            f"first state approach each other at least by the factor {rate:.4g} per step for {len(u)} steps, "
+            f"in norms along the way{forgotten}."
+        )
+        return Tube(
+            rate, radius, path.states, len(u), None if washout is None else steps,
+            None if section is None else entry, tube / radius, document, sentence,
+        )  # fmt: skip
