@@ -15,7 +15,7 @@ from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates import check
 from esntools.certificates.attracting import EchoIndexBound, certify_echo_index
 from esntools.certificates.documents import claim_section
-from esntools.certificates.ladder import Ladder
+from esntools.certificates.ladder import Ladder, stays_sparse
 from esntools.certificates.refute import find_refutation
 from esntools.certificates.regions import Region, global_slopes, input_hull
 from esntools.certificates.repair import Bracket, find_bracket, find_repairs, quiet_arithmetic
@@ -203,7 +203,8 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
     cut = ladder.out_of_time
     assumed = ladder.assumed() is not None
     refutation = None
-    if not asked.out_of_time and not assumed:
+    large = stays_sparse(network)
+    if not asked.out_of_time and not assumed and not large:
         limit = asked.share(_REFUTING)
         refutation = find_refutation(
             network, inputs, candidates=candidates, deadline=limit, progress=asked.progress
@@ -223,6 +224,10 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
         reason = (
             f"no rung proves contraction with slopes in [{low:.4g}, {high:.4g}], and witnesses to the "
             "contrary need an activation that the checker knows"
+        )
+    elif large:
+        reason = (
+            "no rung that leaves the weights sparse proves contraction, and witnesses need dense matrices"
         )
     elif isinstance(inputs, InputSignal):
         reason = "no rung proves contraction for this series, and no witness can refute a finite series"
@@ -277,7 +282,7 @@ def _edges(
 def _local(asked: _Question, ladder: Ladder) -> Tube | EchoIndexBound | None:
     """Return what can be certified near the response that was asked about, or None."""
     network, inputs = asked.network, asked.inputs
-    if asked.out_of_time or ladder.assumed() is not None:
+    if asked.out_of_time or ladder.assumed() is not None or stays_sparse(network):
         return None
     limit = asked.remaining
     if isinstance(inputs, InputSignal):

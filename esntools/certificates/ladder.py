@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -30,7 +31,7 @@ from esntools.certificates.washout import washout_steps
 from esntools.inputs import AnyInput, Constant, InputClass, Zero
 from esntools.network import EchoStateNetwork
 
-__all__ = ["RUNGS", "Ladder", "best_rung"]
+__all__ = ["RUNGS", "Ladder", "attempted", "best_rung", "sparse_region", "stays_sparse"]
 
 #: The rungs below Perron's, by name; large networks try diagonal Schur before Lur'e (`_order`).
 RUNGS: Final = (
@@ -78,9 +79,9 @@ def _attempts() -> dict[str, _Attempt]:
 def best_rung(name: str, sector: Sector, deadline: float) -> Rung:
     """Try one rung by its name, as `RUNGS` has it; ``"perron-weights"`` too."""
     if name == "perron-weights":
-        return perron_weights(sector)
-    start = diagonal_schur(sector, deadline=deadline).scaling if name.endswith("optimal") else None
-    return _attempts()[name](sector, deadline, start)
+        return attempted(name, partial(perron_weights, sector))
+    start = osborne(sector) if name.endswith("optimal") else None
+    return attempted(name, partial(_attempts()[name], sector, deadline, start))
 
 
 def _order(n: int) -> list[str]:
@@ -253,7 +254,7 @@ class Ladder:
             if part.hopeless >= 1.0:
                 # Equal slopes destroy contraction already; the rung only reports how far it gets.
                 limit = min(limit, time.perf_counter() + _HOPELESS_SECONDS)
-            rung = _attempted(name, attempt, part, limit)
+            rung = attempted(name, partial(attempt, part.sector, limit, part.scaling))
             if rung.scaling is not None and name != "spectral-norm":
                 part.scaling = rung.scaling
             reached.append(rung.bound)
@@ -296,8 +297,8 @@ class Ladder:
         bound = BoundReached("perron-weights", value, False, None, time.perf_counter() - start)
         document = self.verified(Rung(bound, candidate), region)
         self._note(bound, _WHERE[region.range], document)
-        for name in RUNGS:
-            self._skip(name, "", f"needs dense matrices; with sparse weights up to {_DENSE} units")
+        if document is None:
+            self._skip("the other rungs", "", f"they need dense matrices; up to {_DENSE} units")
         return document
 
     # -- regions -----------------------------------------------------------------------------------------
@@ -305,11 +306,8 @@ class Ladder:
     def prove(self) -> tuple[Document, Region] | None:
         """Climb on all regions that the inputs allow; return the first certificate."""
         network, inputs = self.network, self.inputs
-        if network.is_sparse and network.n_units > _DENSE and network.W_fb is None:
-            low, high = (np.full(network.n_units, s) for s in global_slopes(network.activation))
-            # A copy: the network's own arrays are read-only.
-            sector = Sector(network.W.copy(), network.leak_rate, low, high)
-            region = Region(sector, slopes_section("global", low, high), AnyInput(), "all")
+        if stays_sparse(network):
+            region = sparse_region(network)
             document = self.climb(region)
             return None if document is None else (document, region)
         whole = global_region(network)
@@ -384,14 +382,26 @@ def _odd_region(whole: Region) -> Region:
     return Region(whole.sector, slopes_section("odd", np.zeros_like(high), high), Zero(), "all")
 
 
-def _attempted(name: str, attempt: _Attempt, part: _Part, limit: float) -> Rung:
+def attempted(name: str, search: Callable[[], Rung]) -> Rung:
     """Run one rung; where its arithmetic breaks down on extreme weights, it has found nothing."""
     start = time.perf_counter()
     try:
-        return attempt(part.sector, limit, part.scaling)
+        return search()
     except (ArithmeticError, np.linalg.LinAlgError):
-        bound = BoundReached(name, math.inf, False, None, time.perf_counter() - start)
-        return Rung(bound, None, part.scaling)
+        return Rung(BoundReached(name, math.inf, False, None, time.perf_counter() - start), None)
+
+
+def stays_sparse(network: EchoStateNetwork) -> bool:
+    """Whether only what needs no dense matrix is tried."""
+    return network.is_sparse and network.n_units > _DENSE and network.W_fb is None
+
+
+def sparse_region(network: EchoStateNetwork) -> Region:
+    """Return the region of every input and all states, its weights sparse."""
+    low, high = (np.full(network.n_units, s) for s in global_slopes(network.activation))
+    # A copy: the network's own arrays are read-only.
+    sector = Sector(network.W.copy(), network.leak_rate, low, high)
+    return Region(sector, slopes_section("global", low, high), AnyInput(), "all")
 
 
 def _restricted(sector: Sector, units: IntArray) -> Sector:

@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from esntools._typing import Document, FloatArray, Progress, no_progress
-from esntools.certificates.ladder import Ladder, best_rung
+from esntools.certificates.cascade import cascade
+from esntools.certificates.ladder import Ladder, attempted, best_rung, sparse_region, stays_sparse
 from esntools.certificates.lurie import incremental_lurie
 from esntools.certificates.multipliers import zero_input_multipliers
 from esntools.certificates.refute import find_refutation, origin_gain
@@ -35,6 +37,8 @@ __all__ = ["Bracket", "certify_repair", "find_bracket", "find_repairs", "quiet_a
 _SEARCHED: Final = 200
 _REFUTED: Final = 300
 #: Seconds for one search for a counterexample, of which a bracket makes several.
+#: Slower than this a unit no longer follows anything.
+_LEAST_LEAK: Final = 1e-4
 _OPTIMAL: Final = "incremental-lurie, optimal"
 _ONE_REFUTATION: Final = 2.0
 _TRIALS: Final = 4
@@ -102,7 +106,10 @@ class _Gains:
             if self.over:
                 return None
             if name == _OPTIMAL and scaling is not None:
-                rung = incremental_lurie(region.sector, scaling, deadline=self.deadline, name=name)
+                rung = attempted(
+                    name,
+                    partial(incremental_lurie, region.sector, scaling, deadline=self.deadline, name=name),
+                )
             else:
                 rung = best_rung(name, region.sector, self.deadline)
             document = self.ladder(scaled).verified(rung, region)
@@ -119,6 +126,8 @@ def _largest_proved(
     search: _Gains,
 ) -> tuple[float, Document, BoundReached | None] | None:
     """Return the largest certified gain up to `limit`, and how far optimal multipliers get."""
+    if stays_sparse(network):
+        return _largest_sparse(network, limit, search)
     reached = {
         b.name: b.critical_gain for b in bounds if b.critical_gain is not None and " on " not in b.name
     }
@@ -130,7 +139,10 @@ def _largest_proved(
     scaling: FloatArray | None = None
     if network.n_units <= _SEARCHED and not search.over:
         sector = global_region(network).sector
-        rung = optimal_lurie(sector, start=osborne(sector), deadline=search.deadline, optimise=True)
+        rung = attempted(
+            _OPTIMAL,
+            partial(optimal_lurie, sector, start=osborne(sector), deadline=search.deadline, optimise=True),
+        )
         optimum, scaling = rung.bound, rung.scaling
         reached[_OPTIMAL] = max(reached.get(_OPTIMAL) or 0.0, optimum.critical_gain or 0.0)
     names = sorted(reached, key=lambda name: -(reached[name] or 0.0))[:2]
@@ -150,6 +162,24 @@ def _largest_proved(
             document = _zero_input(network.scaled(gain), search)
             found = found if document is None else (gain, document, optimum)
     return found
+
+
+def _largest_sparse(
+    network: EchoStateNetwork, limit: float, search: _Gains
+) -> tuple[float, Document, BoundReached | None] | None:
+    """Bisect for the largest gain that weights component by component prove."""
+    region = sparse_region(network)
+    low, high = 0.0, limit
+    while high - low > 0.01 * high and high > 1e-3 and not search.over:
+        middle = 0.5 * (low + high)
+        found = cascade(region.sector.scaled(middle), [])
+        low, high = (low, middle) if found is None else (middle, high)
+    gain = _down(low)
+    if gain <= 0.0 or search.over:
+        return None
+    scaled = network.scaled(gain)
+    document = search.ladder(scaled).climb(sparse_region(scaled))
+    return None if document is None else (gain, document, None)
 
 
 def _zero_input(network: EchoStateNetwork, search: _Gains) -> Document | None:
@@ -281,15 +311,11 @@ def _leak_repair(
     def attempt(a: float) -> Repair | None:
         changed = replace(network, leak_rate=np.full(network.n_units, a))
         region = global_region(changed)
-        x = osborne(region.sector)
         ladder = Ladder(changed, AnyInput(), deadline, epsilon)
         for name in ("incremental-lurie, balanced", _OPTIMAL):
             if time.perf_counter() > deadline:
                 return None
-            if name == _OPTIMAL:
-                rung = optimal_lurie(region.sector, start=x, deadline=deadline)
-            else:
-                rung = incremental_lurie(region.sector, x, deadline=deadline, name=name)
+            rung = best_rung(name, region.sector, deadline)
             document = ladder.verified(rung, region)
             if document is not None:
                 sentence = f"at leak rate {a:.4g} instead of {leak:.4g} it is proved for every input"
@@ -301,7 +327,7 @@ def _leak_repair(
     failed = leak
     for share in (0.8, 0.6, 0.4, 0.25, 0.12, 0.06):
         a = float(f"{leak * share:.2g}")
-        if time.perf_counter() > deadline:
+        if time.perf_counter() > deadline or a < _LEAST_LEAK:
             return best
         progress(f"repair: leak rate {a:g}", 1.0 - share)
         best = attempt(a)
@@ -329,7 +355,7 @@ def find_repairs(
     repairs = []
     if bracket.proved is not None and bracket.proved < 1.0 and bracket.proved_document is not None:
         repairs.append(_radius_repair(network, bracket.proved, bracket.proved_document))
-    if network.W_fb is None and time.perf_counter() < deadline:
+    if network.W_fb is None and not stays_sparse(network) and time.perf_counter() < deadline:
         leak = _leak_repair(network, deadline, epsilon, progress)
         if leak is not None:
             repairs.append(leak)
