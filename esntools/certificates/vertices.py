@@ -245,7 +245,7 @@ def common_quadratic(sector: Sector, *, deadline: float = math.inf, optimise: bo
     --------
     The Lur'e multipliers, however chosen, do not prove this one:
 
-    >>> W = 0.64 * np.array([[0.0, -1.5, -0.5], [0.5, -0.5, -0.5], [0.5, 1.5, -1.5]])
+    >>> W = 0.655 * np.array([[0.0, -1.5, -0.5], [0.5, -0.5, -0.5], [0.5, 1.5, -1.5]])
     >>> rung = common_quadratic(Sector(W, np.ones(3), np.zeros(3), np.ones(3)))
     >>> rung.candidate.theorem, rung.candidate.rate < 1.0
     ('common-quadratic', True)
