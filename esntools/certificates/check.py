@@ -97,9 +97,9 @@ def up_power(base: Fraction, exponent: int) -> Fraction:
     return result
 
 
-def up(x: Fraction) -> Fraction:
-    """Round a number >= 0 up to about 128 bits, or to units of 2**-4000."""
-    k = min(4000, max(0, 128 + x.denominator.bit_length() - x.numerator.bit_length()))
+def up(x: Fraction, bits: int = 128) -> Fraction:
+    """Round a number >= 0 up to about so many bits, or to units of 2**-4000."""
+    k = min(4000, max(0, bits + x.denominator.bit_length() - x.numerator.bit_length()))
     return F(math.ceil(x * (1 << k)), 1 << k)
 
 
@@ -1168,7 +1168,7 @@ def tube(document: Any, net: Network) -> str:
         wide = [t * t * F(s, 1 << P.e) for t, s in zip(theta, P.sums)]
         W = V.T * net.V.matrix(BITS, wide)
         tau = balance(W, M)
-        grown = M.by(up((1 + tau) / lam**2)) + W.by(up((1 + 1 / tau) / lam**2))
+        grown = M.short.by(up((1 + tau) / lam**2, 40)) + W.short.by(up((1 + 1 / tau) / lam**2, 40))
         P = on_grid(Matrix(grown.body, grown.e).plus([1 + F(n * grown.err, 1 << grown.e)] * n))
         if max(P.sums).bit_length() > 1000:
             raise Undecided("the matrices of the tube grow beyond what this checker handles")
@@ -1199,9 +1199,11 @@ def balance(W: Matrix, M: Matrix) -> Fraction:
 
 def on_grid(P: Matrix) -> Matrix:
     """The symmetric part of P, rounded to multiples of 2**-40 and raised by as much."""
-    shift, n = P.e + 1 - 40, P.n
-    entries = (P.body + P.body.transpose()).entries()
-    body = Integers(n, n, [(c + (1 << shift >> 1)) >> shift if shift > 0 else c << -shift for c in entries])
+    double, n = P.body + P.body.transpose(), P.n
+    shift = max(P.e + 1 - 40, 1)
+    half, places = fmpz(1 << shift - 1), fmpz(shift)
+    raised = (double * (1 << shift - (P.e + 1 - 40))).entries()
+    body = Integers(n, n, [c + half >> places for c in raised])
     return Matrix(body, 40).plus([F(n, 1 << 40)] * n)
 
 
