@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 import sympy
+from matplotlib.mathtext import MathTextParser
 from naive_symbolic import (
     count_fixed_points,
     ellipse_reach,
@@ -18,12 +20,16 @@ from naive_symbolic import (
 )
 
 from esntools.activations import Activation
+from esntools.certificates.norms import diagonal_schur
+from esntools.certificates.scaling import optimal_lurie
+from esntools.certificates.sectors import Sector
 from esntools.errors import InvalidInputError, UnsupportedError
 from esntools.network import EchoStateNetwork, Readout
 from esntools.symbolic import closed_forms, critical_gains, derive, norms
 from esntools.symbolic.closed_forms import HIGH, IM, LOW, RE, SIZE, A
-from esntools.symbolic.conditions import CONDITIONS, condition
+from esntools.symbolic.conditions import CONDITIONS, condition, condition_formulas, condition_lines
 from esntools.symbolic.matrix_calculus import evaluate
+from esntools.symbolic.pages import plain
 from esntools.symbolic.radii import (
     flip_biases,
     fold_biases,
@@ -151,6 +157,16 @@ def test_diagonal_schur_and_vertex_matrices(seed: int) -> None:
     J = rng.normal(size=(3, 3))
     vertex = evaluate(condition("common-quadratic").inequality, v | {"J": J}, {})
     np.testing.assert_allclose(vertex, v["r"] ** 2 * v["P"] - J.T @ v["P"] @ J, rtol=1e-12, atol=1e-12)
+
+
+def test_conditions_are_drawn_and_written() -> None:
+    parser: Any = MathTextParser("path")
+    for name in CONDITIONS:
+        found = condition(name)
+        for formula in condition_formulas(found):
+            assert float(parser.parse(f"${formula}$").width) > 0.0
+        for text in (*condition_lines(found), plain(found.hypotheses), plain(found.proof)):
+            assert not re.search(r"[\\$_]\{|\\|\$|\*\*", text)
 
 
 def test_every_condition_says_where_it_comes_from() -> None:
@@ -308,6 +324,30 @@ def test_two_neurons_after_the_best_scaling(seed: int) -> None:
     assert forms["two neurons, ellipse"].value == pytest.approx((2.0 - a) / fine, rel=1e-5)
     if V[0, 1] * V[1, 0] > 0.0:
         assert forms["two neurons, ellipse"].says == "exact"
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_solvers_agree_with_two_neurons(seed: int) -> None:
+    """The best multipliers that a search finds, and its dual bound, enclose the closed form."""
+    rng = np.random.default_rng(seed)
+    V, a = rng.normal(size=(2, 2)), [1.0, 0.5, 0.2][seed % 3]
+    forms = by_name(EchoStateNetwork(V, leak_rate=a))
+    sector = Sector(V, np.full(2, a), np.zeros(2), np.ones(2))
+    bound = optimal_lurie(sector, optimise=True).bound
+    exact = forms["two neurons, ellipse"].value
+    assert bound.critical_gain is not None
+    assert bound.dual is not None
+    assert exact * (1.0 - 5e-3) <= bound.critical_gain <= exact * (1.0 + 1e-9)
+    assert exact <= bound.dual * (1.0 + 1e-9)
+    schur = diagonal_schur(sector, optimise=True).bound.critical_gain
+    assert schur == pytest.approx(forms["two neurons, diagonal Schur"].value, rel=5e-3)
+
+
+@pytest.mark.parametrize(("a", "limit"), [(0.1, 1.9), (0.3, 1.7)])
+def test_the_solvers_agree_on_the_skew_pair(a: float, limit: float) -> None:
+    for c, proved in ((limit - 0.01, True), (limit + 0.01, False)):
+        sector = Sector(np.array([[0.0, -c], [c, 0.0]]), np.full(2, a), np.zeros(2), np.ones(2))
+        assert (optimal_lurie(sector).candidate is not None) is proved
 
 
 def test_where_no_closed_form_applies() -> None:

@@ -8,13 +8,20 @@ written down here: it is collected from those terms, block by block.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
 import sympy
 
-__all__ = ["CONDITIONS", "Condition", "condition", "quadratic_form"]
+__all__ = [
+    "CONDITIONS",
+    "Condition",
+    "condition",
+    "condition_formulas",
+    "condition_lines",
+    "quadratic_form",
+]
 
 #: A linear form: its coefficient matrix for each variable that it contains.
 _Linear = Mapping[str, Any]
@@ -49,9 +56,9 @@ class Condition:
     definitions : dict
         What the symbols of `inequality` stand for, where they are abbreviations.
     hypotheses : str
-        Which slopes and inputs it is about.
+        Which slopes and inputs it is about, in the LaTeX of `esntools.symbolic.pages`.
     proof : str
-        The reason in a sentence or two.
+        The reason in a sentence or two, likewise.
     source : str
         Who proved it.
     """
@@ -82,8 +89,8 @@ def quadratic_form(terms: Sequence[tuple[Any, _Linear, Any, _Linear]], variables
     Returns
     -------
     sympy.BlockMatrix
-        With :math:`S_{ij} = \tfrac12 \sum c\,(f_i^T M g_j + g_i^T M^T f_j)`, a term with f = g and M
-        symmetric by name (P, X, Y) counted once.
+        With :math:`S_{ij} = \tfrac12 \sum c\,(f_i^T M g_j + g_i^T M^T f_j)`; where f = g, M is symmetric and
+        the two parts are one.
 
     Examples
     --------
@@ -99,7 +106,7 @@ def quadratic_form(terms: Sequence[tuple[Any, _Linear, Any, _Linear]], variables
         for j in variables:
             parts = []
             for c, f, M, g in terms:
-                if f == g and (isinstance(M, sympy.DiagMatrix) or str(M) in ("P", "X", "Y")):
+                if f == g:
                     if i in f and j in f:
                         parts.append(c * f[i].T * M * f[j])
                     continue
@@ -123,10 +130,9 @@ def _sum(parts: list[Any], i: str, j: str, terms: Any) -> Any:
 def _norms() -> Condition:
     return Condition(
         "norms", sympy.StrictLessThan(1 - _a + _a * _L * _norm, 1), {},
-        "any norm with |D x| <= max |D_ii| |x| (1, 2, infinity, and each after a diagonal scaling); nu = "
-        "|V|, "
-        "L = max |slope|; any input",
-        "J = (1 - a) I + a D V has norm at most (1 - a) + a L nu.",
+        r"any norm with $|D x| \leq \max_i |D_{ii}|\, |x|$ (1, 2, infinity, and each after a diagonal "
+        r"scaling), $\nu = \Vert V \Vert$, $L = \max |\varphi'|$; any input",
+        r"$J = (1 - a) I + a D V$ has norm at most $(1 - a) + a L \nu$.",
         "H. Jaeger, GMD Report 148 (2001), Proposition 3",
     )  # fmt: skip
 
@@ -134,10 +140,10 @@ def _norms() -> Condition:
 def _leaky_perron() -> Condition:
     return Condition(
         "perron-weights", sympy.StrictLessThan(_rho, 1), {},
-        "rho_M the spectral radius of M, M_ij = a_i L |v_ij|, M_ii = max over d in {l, L} of |1 - a_i + "
-        "a_i d v_ii|",
-        "|J| <= M entrywise, since |1 - a + a d v| is convex in d; with M w <= rho_M w the norm max "
-        "|x_i|/w_i works.",
+        r"$\rho_M$ is the spectral radius of $M$, $M_{ij} = a_i L |V_{ij}|$ off the diagonal and $M_{ii}$ "
+        r"the larger of $|1 - a_i + a_i \delta V_{ii}|$ at $\delta = l$ and $\delta = L$; any input",
+        r"$|J| \leq M$ entrywise, since $|1 - a + a \delta v|$ is convex in $\delta$; with $M w \leq "
+        r"\rho_M w$ the norm $\max_i |x_i|/w_i$ shrinks.",
         "doi:10.1016/j.neunet.2012.07.005",
     )  # fmt: skip
 
@@ -149,8 +155,9 @@ def _diagonal_schur() -> Condition:
     )
     return Condition(
         "diagonal-schur", S.blocks[0, 0], {},
-        "y > 0; L = max |slope|; any input",
-        "The square is convex, so (d_+)_i^2 <= (1 - a) d_i^2 + a L^2 (V d)_i^2; multiply by y_i and add.",
+        r"$y > 0$, $L = \max |\varphi'|$; any input",
+        r"The square is convex, so $(d_+)_i^2 \leq (1 - a) d_i^2 + a L^2 (V d)_i^2$; multiply by $y_i$ and "
+        r"add.",
         "doi:10.1109/TNN.2006.872357",
     )  # fmt: skip
 
@@ -161,8 +168,9 @@ def _common_quadratic() -> Condition:
     S = quadratic_form([(_r**2, {"d": _I}, P, {"d": _I}), (-1, {"d": J}, P, {"d": J})], ["d"])
     return Condition(
         "common-quadratic", S.blocks[0, 0], {J: (1 - _a) * _I + _a * D * V},
-        "for every vertex s of the slopes, s_i in {l_i, L_i}; P positive definite; any input",
-        "d' J' P J d is a convex function of the slopes, so its maximum over their box is at a vertex.",
+        r"for every vertex $s$ of the slopes, $s_i \in \{l_i, L_i\}$, with one positive definite $P$; any "
+        r"input",
+        r"$d^T J^T P J d$ is a convex function of the slopes, so its maximum over their box is at a vertex.",
         "FORMAT.md",
     )  # fmt: skip
 
@@ -177,10 +185,10 @@ def _incremental_lurie() -> Condition:
     definitions = {F: (1 - _a) * _I + (_a * (_l + _L) / 2) * V, B: (_a * (_L - _l) / 2) * _I}
     return Condition(
         "incremental-lurie", S, definitions,
-        "slopes in [l, L]; P positive definite, x > 0; any input",
-        "With D = (l + L)/2 + (L - l)/2 E, |E| <= 1, and w = E V d: d_+ = F d + B w and w' X w <= d' V' "
-        "X V d, so "
-        "r^2 d'Pd - d_+'P d_+ = q' S q + d' V' X V d - w' X w >= 0 for q = (d, w).",
+        r"slopes in $[l, L]$, $P$ positive definite, $x > 0$; any input",
+        r"With $D = (l + L)/2 + E (L - l)/2$, $|E_{ii}| \leq 1$, and $w = E V d$ one has $d_+ = F d + B w$ "
+        r"and $w^T X w \leq d^T V^T X V d$ for $X = \mathrm{diag}(x)$, so $r^2 d^T P d - d_+^T P d_+ = q^T "
+        r"S q + d^T V^T X V d - w^T X w \geq 0$ for $q = (d, w)$.",
         "doi:10.48550/arXiv.2604.00119",
     )  # fmt: skip
 
@@ -194,14 +202,12 @@ def _zero_input_multipliers() -> Condition:
     )
     return Condition(
         "zero-input-multipliers", S, {F: (1 - _a) * _I},
-        "u = 0 and no bias; phi odd and nondecreasing with slopes in [0, L], the same in all units; P "
-        "positive "
-        "definite, Q with each diagonal entry at least the sum of the sizes of the others in its row, "
-        "and in its "
-        "column. It compares with the solution 0 only: not valid between two solutions, under bias or drive",
-        "w = phi(z) and y = z - w/L are odd nondecreasing functions of z, so w' Q y >= 0 "
-        "(rearrangement), and "
-        "r^2 x'Px - x_+'P x_+ = q' S q + 2 w' Q y for q = (x, w), w = phi(V x).",
+        r"$u = 0$ and no bias; $\varphi$ odd and nondecreasing with slopes in $[0, L]$, the same in all "
+        r"units; $P$ positive definite, and each diagonal entry of $Q$ at least the sum of the sizes of "
+        r"the others in its row, and in its column. It compares with the solution 0 only: it is not valid "
+        r"between two solutions, with a bias, or under a drive",
+        r"$w = \varphi(z)$ and $y = z - w/L$ are odd nondecreasing functions of $z = V x$, so $w^T Q y "
+        r"\geq 0$ (rearrangement), and $r^2 x^T P x - x_+^T P x_+ = q^T S q + 2 w^T Q y$ for $q = (x, w)$.",
         "FORMAT.md",
     )  # fmt: skip
 
@@ -221,15 +227,17 @@ def _output_feedback() -> Condition:
     )
     return Condition(
         "output-feedback", S, {F: (1 - _a) * _I},
-        "feedback W_fb g(W_out x) with slopes of phi in [0, L] and of g in [0, L_2]; P positive "
-        "definite, x, t > 0; "
-        "any input. For an affine readout the feedback is part of V = W + W_fb W_out instead",
-        "w = D (W d + W_fb v) and v = E W_out d with slopes D, E obey w' X (W d + W_fb v - w/L) >= 0 and "
-        "v' T (W_out d - v/L_2) >= 0; S is what remains of r^2 d'Pd - d_+'P d_+.",
+        r"feedback $W_{\mathrm{fb}}\, g(W_{\mathrm{out}} x)$ with slopes of $\varphi$ in $[0, L]$ and of "
+        r"$g$ in $[0, L_2]$; $P$ positive definite, $x, t > 0$; any input. For an affine readout the "
+        r"feedback is part of $V = W + W_{\mathrm{fb}} W_{\mathrm{out}}$ instead",
+        r"$w = D (W d + W_{\mathrm{fb}} v)$ and $v = E W_{\mathrm{out}} d$ with slopes $D, E$ obey $w^T X "
+        r"(W d + W_{\mathrm{fb}} v - w/L) \geq 0$ and $v^T T (W_{\mathrm{out}} d - v/L_2) \geq 0$ for $X = "
+        r"\mathrm{diag}(x)$, $T = \mathrm{diag}(t)$; $S$ is what remains of $r^2 d^T P d - d_+^T P d_+$.",
         "doi:10.48550/arXiv.2604.00119",
     )  # fmt: skip
 
 
+#: The rungs by name, in the order in which they get sharper.
 CONDITIONS: Final = {
     "norms": _norms,
     "perron-weights": _leaky_perron,
@@ -251,3 +259,52 @@ def condition(name: str) -> Condition:
     (-F.T*P*B, DiagMatrix(x) - B.T*P*B)
     """
     return CONDITIONS[name]()
+
+
+def condition_lines(found: Condition) -> list[str]:
+    """Return what must hold as plain formulas, one line each.
+
+    >>> print(*condition_lines(condition("common-quadratic")), sep="; ")
+    r^2*P - J'*P*J > 0; J = a*diag(s)*V + (1 - a)*I
+    """
+    return [
+        e.replace("DiagMatrix", "diag")
+        .replace("**", "^")
+        .replace(".T", "'")
+        .replace("{", "")
+        .replace("}", "")
+        for e in _relations(found, str)
+    ]
+
+
+def condition_formulas(found: Condition) -> list[str]:
+    r"""Return what must hold as LaTeX, one formula each, of the part that Matplotlib can draw.
+
+    >>> condition_formulas(condition("common-quadratic"))[0]
+    'r^{2} P - J^{T} P J \\succ 0'
+    """
+    tidy = (
+        (r"\operatorname{DiagMatrix}", r"\mathrm{diag}"), (r"\mathbb{I}", "I"), ("+ - ", "- "),
+        ("_{out}", r"_{\mathrm{out}}"), ("_{fb}", r"_{\mathrm{fb}}"), (" > 0", r" \succ 0"),
+    )  # fmt: skip
+
+    def written(e: str) -> str:
+        for old, new in tidy:
+            e = e.replace(old, new)
+        return e
+
+    return [written(e) for e in _relations(found, sympy.latex)]
+
+
+def _relations(found: Condition, write: Callable[[Any], str]) -> list[str]:
+    e = found.inequality
+    if isinstance(e, sympy.BlockMatrix):
+        n = e.blockshape[0]
+        lines = ["S > 0"] + [
+            f"S_{{{i + 1}{j + 1}}} = {write(e.blocks[i, j])}" for i in range(n) for j in range(i, n)
+        ]
+    elif isinstance(e, sympy.MatrixExpr):
+        lines = [f"{write(e)} > 0"]
+    else:
+        lines = [write(e)]
+    return lines + [f"{write(symbol)} = {write(value)}" for symbol, value in found.definitions.items()]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import sympy
 
-from esntools.symbolic.closed_forms import RE, SIZE
-from esntools.symbolic.pages import counted
+from esntools.symbolic.closed_forms import RE, SIZE, ellipse
+from esntools.symbolic.conditions import condition, condition_formulas, condition_lines
+from esntools.symbolic.pages import counted, plain
 
 if TYPE_CHECKING:
     from esntools.symbolic import Derivation, SymbolicBound
@@ -220,9 +221,22 @@ def plain_text(d: Derivation) -> str:
         ]
     if not d.bounds:
         lines.append("   none.")
-    lines += ["", "6. Closed forms"]
+    lines += [
+        "",
+        "6. Sharper conditions (S > 0: positive definite; symmetric S by its blocks; one leak rate a)",
+    ]
+    for rung in _SHARPER:
+        found = condition(rung)
+        lines += _wrapped(f"{rung}: {plain(found.hypotheses)}. {plain(found.proof)} ({found.source})", "   ")
+        lines += [line for e in condition_lines(found) for line in _wrapped(e, "       ")]
+    lines += _wrapped(
+        f"For slopes in [0, L], some P makes the incremental-lurie matrix positive definite exactly if "
+        f"{ellipse()} for "
+        "all alpha + i beta in the numerical range of S V S^-1, for some diagonal S > 0 (an ellipse).", "   ",
+    )  # fmt: skip
+    lines += ["", "7. Closed forms"]
     lines += [line for sentence in _closed_forms(d) for line in _wrapped(sentence, "   ")]
-    lines += ["", "7. Conclusion", *_wrapped(conclusion(d), "   "), "", "Notes"]
+    lines += ["", "8. Conclusion", *_wrapped(conclusion(d), "   "), "", "Notes"]
     lines += [line for note in d.notes for line in _wrapped("* " + note, "   ")] + [""]
     return "\n".join(lines)
 
@@ -237,6 +251,7 @@ _SAYS: Final = {
 }
 #: A formula with more operations fills a page and is not shown.
 _READABLE: Final = 45
+_SHARPER: Final = ("incremental-lurie", "common-quadratic", "zero-input-multipliers", "output-feedback")
 
 
 def _closed_forms(d: Derivation, *, latex: bool = False) -> list[str]:
@@ -393,11 +408,11 @@ def _escape(text: str) -> str:
         # What stands between dollar signs is LaTeX already.
         parts = text.split("$")
         return "".join(f"${p}$" if k % 2 else _escape(p) for k, p in enumerate(parts))
-    for plain, command in (
+    for word, command in (
         ("\\", r"\textbackslash "), ("&", r"\&"), ("%", r"\%"), ("#", r"\#"), ("_", r"\_"), ("^", r"\^{}"),
         ("->", r"$\to$"), ("<=", r"$\le$"), (">=", r"$\ge$"), ("<", "$<$"), (">", "$>$"), ("|", "$|$"),
     ):  # fmt: skip
-        text = text.replace(plain, command)
+        text = text.replace(word, command)
     return text
 
 
@@ -449,7 +464,22 @@ def latex_document(d: Derivation) -> str:
             rf"\paragraph{{Bound {k + 1}: {bound.name}.}} In the {_escape(bound.norm)}:",
             _display(definition, number, rate, gain), _argument(bound, words),
         ]  # fmt: skip
+    parts.append(
+        r"\paragraph{Sharper conditions.} $S \succ 0$ says positive definite; symmetric matrices are given "
+        r"by their blocks, for "
+        "one leak rate $a$."
+    )
+    for rung in _SHARPER:
+        found = condition(rung)
+        parts += [
+            rf"\paragraph{{{rung}}} {found.hypotheses}. {found.proof} ({found.source})",
+            _display(*condition_formulas(found)),
+        ]
     parts += [
+        r"For slopes in $[0, L]$, some $P$ makes the incremental-lurie matrix positive definite exactly if",
+        _display(sympy.latex(ellipse())),
+        r"for all $\alpha + i \beta$ in the numerical range of $S V S^{-1}$, for some diagonal $S \succ "
+        r"0$: an ellipse.",
         r"\paragraph{Closed forms.} \begin{itemize}",
         *(rf"\item {_escape(e)}" for e in _closed_forms(d, latex=True)),
         r"\end{itemize}",
