@@ -476,7 +476,7 @@ ODD = {
     "a unit that nothing drives": [[0.5, 0.0], [3.0, 0.2]],
     "tiny": [[0.0, 1e-150], [1e-150, 0.0]],
     "huge": [[0.0, 1e90], [1e-91, 0.0]],
-    "long delay line": np.diag(np.full(39, 0.9), -1),
+    "delay line": np.diag(np.full(11, 0.9), -1),
 }
 
 

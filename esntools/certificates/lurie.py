@@ -200,7 +200,7 @@ def frequency(a: FloatArray, angle: float, rate: float = 1.0) -> ComplexArray:
 # -- P by structure-preserving doubling -----------------------------------------------------------------
 
 
-def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray) -> FloatArray | None:
+def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray, deadline: float = math.inf) -> FloatArray | None:
     """Solve P = A0'P (I - G P)^-1 A0 + H by structure-preserving doubling; None when there is no solution.
 
     Chu, Fan, Lin and Wang, doi:10.1080/00207170410001714988; in the precision of its arguments.
@@ -210,6 +210,8 @@ def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray) -> FloatArray | None:
     accuracy = 1e-13 if A0.dtype == np.float64 else 1e-6
     eye = np.eye(n, dtype=A0.dtype)
     for _ in range(40):
+        if time.perf_counter() > deadline:
+            return None
         try:
             both = np.linalg.solve(eye - G @ H, np.column_stack([A, G]))
         except np.linalg.LinAlgError:
@@ -239,7 +241,9 @@ def multipliers(sector: Sector, y: FloatArray) -> FloatArray:
     return np.asarray(np.ldexp(np.round(mantissa * 2.0**12), exponent - 12))
 
 
-def lurie_witness(sector: Sector, y: FloatArray, rate: float, room: float) -> dict[str, FloatArray] | None:
+def lurie_witness(
+    sector: Sector, y: FloatArray, rate: float, room: float, deadline: float = math.inf
+) -> dict[str, FloatArray] | None:
     """Return the multipliers, P and the two congruences at that rate, or None.
 
     Parameters
@@ -250,6 +254,8 @@ def lurie_witness(sector: Sector, y: FloatArray, rate: float, room: float) -> di
     rate : float
     room : float
         One minus the reach at this rate; less is safe, more has no solution.
+    deadline : float
+        A `time.perf_counter` value after which there is no witness.
     """
     a = sector.a
     X = multipliers(sector, y)
@@ -270,7 +276,8 @@ def lurie_witness(sector: Sector, y: FloatArray, rate: float, room: float) -> di
     kinds = (np.float32, np.float64) if len(y) >= 400 and room > 2e-3 else (np.float64,)
     for kind in kinds:
         with np.errstate(all="ignore"):
-            solved = _riccati((A0 / rate).astype(kind), np.diag(B * B / x).astype(kind), H.astype(kind))
+            G = np.diag(B * B / x).astype(kind)
+            solved = _riccati((A0 / rate).astype(kind), G, H.astype(kind), deadline)
         if solved is None:
             continue
         P = solved.astype(np.float64)
@@ -348,7 +355,7 @@ def candidate_for(
         rate = short_rate(max(high, 2.0**-20))
         left = 1.0 - reach.at(rate)
         if rate < 1.0 and left > CLEARANCE:
-            witness = lurie_witness(sector, y, rate, left)
+            witness = lurie_witness(sector, y, rate, left, deadline)
             if witness is not None:
                 return Candidate("incremental-lurie", rate, witness)
     # The reach is accurate to a part in a thousand; nearer to the edge the Riccati equation decides.
@@ -356,7 +363,7 @@ def candidate_for(
         if time.perf_counter() > deadline:
             break
         rate = short_rate(1.0 - 0.1 * tiny)
-        witness = lurie_witness(sector, y, rate, 0.5 * tiny)
+        witness = lurie_witness(sector, y, rate, 0.5 * tiny, deadline)
         if witness is not None:
             return Candidate("incremental-lurie", rate, witness)
     return None
