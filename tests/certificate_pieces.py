@@ -149,7 +149,9 @@ def schur(net: Network, low: ArrayLike, high: ArrayLike, rate: float, y: ArrayLi
     return R if y is None else {"weights": array(weights), **R}
 
 
-def lurie(net: Network, low: ArrayLike, high: ArrayLike, rate: float, x: ArrayLike) -> Document:
+def lurie(
+    net: Network, low: ArrayLike, high: ArrayLike, rate: float, x: ArrayLike, rounds: int = 3000
+) -> Document:
     """P solves the equation S / last block = small multiple of I, by iteration."""
     low_, high_, _ = parts(net, low, high)
     x_ = np.broadcast_to(np.asarray(x, dtype=np.float64), (net.n,))
@@ -157,7 +159,7 @@ def lurie(net: Network, low: ArrayLike, high: ArrayLike, rate: float, x: ArrayLi
     F = np.diag(1 - net.a) + (net.a * (low_ + high_) / 2)[:, None] * net.V
     B = np.diag(net.a * (high_ - low_) / 2)
     P = np.eye(net.n) * 0.01
-    for _ in range(3000):
+    for _ in range(rounds):
         before = P
         gain = F.T @ P @ B @ np.linalg.solve(X - B @ P @ B, B @ P @ F)
         P = (F.T @ P @ F + net.V.T @ X @ net.V + gain) / rate**2 + 0.02 * np.eye(net.n)

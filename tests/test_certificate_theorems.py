@@ -98,7 +98,7 @@ def block_witness(theorem: str, net: Network, low: Array, high: Array, rng: np.r
         "spectral-norm": lambda r: schur(net, low, high, r, None),
         "diagonal-schur": lambda r: schur(net, low, high, r, v),
         "common-quadratic": lambda r: quadratic(P),
-        "incremental-lurie": lambda r: lurie(net, low, high, r, x),
+        "incremental-lurie": lambda r: lurie(net, low, high, r, x, 400),
     }[theorem]
 
 
