@@ -187,14 +187,10 @@ def test_every_condition_says_where_it_comes_from() -> None:
 
 def test_the_circle_is_the_image_of_the_unit_circle() -> None:
     centre, radius = closed_forms.pulling_circle()
-    theta = sympy.Symbol("theta", real=True)
-    q = 1 / (sympy.exp(sympy.I * theta) - (1 - A))
-    distance = sympy.simplify(
-        sympy.expand((q - centre) * sympy.conjugate(q - centre), complex=True).rewrite(sympy.cos)
-    )
-    for a, angle in ((0.3, 0.4), (0.9, 2.0), (0.05, 3.0), (1.0, 1.0)):
-        at = {A: a, theta: angle}
-        assert complex(distance.subs(at)) == pytest.approx(float(radius.subs(at)) ** 2, rel=1e-9)
+    for a in (0.05, 0.3, 0.9, 1.0):
+        z = np.exp(1j * np.linspace(0.0, 6.3, 50))
+        distance = np.abs(1.0 / (z - (1.0 - a)) - float(centre.subs(A, a)))
+        np.testing.assert_allclose(distance, float(radius.subs(A, a)), rtol=1e-9)
 
 
 def test_the_ellipse_and_its_limits() -> None:
@@ -202,10 +198,10 @@ def test_the_ellipse_and_its_limits() -> None:
     assert closed_forms.ellipse("none") == sympy.StrictLessThan(sympy.sqrt(RE**2 + IM**2), 1 / HIGH)
     parabola = closed_forms.ellipse("slow")
     rng = np.random.default_rng(0)
-    for _ in range(200):
-        w = {RE: rng.uniform(-2, 1.5), IM: rng.uniform(-2.5, 2.5)}
-        slow = bool(general.subs({A: 1e-9, HIGH: 1}).subs(w))
-        assert slow == bool(parabola.subs(w))
+    x, y = rng.uniform(-2, 1.5, 2000), rng.uniform(-2.5, 2.5, 2000)
+    slow = sympy.lambdify((RE, IM), general.subs({A: 1e-9, HIGH: 1}), "numpy")(x, y)
+    np.testing.assert_array_equal(slow, sympy.lambdify((RE, IM), parabola, "numpy")(x, y))
+    assert 0 < np.sum(slow) < 2000
     # Gains of points lie on the boundary.
     for a in (0.1, 0.5, 1.0):
         point = {RE: -0.4, SIZE: 0.9}
@@ -297,9 +293,9 @@ def test_one_neuron_is_decided(a: float) -> None:
         for d in np.linspace(0.0, 1.0, 11):
             assert abs(1.0 - a + a * d * 0.999 * w) < 1.0
         # Just outside, the unit without bias leaves 0.
-        network = EchoStateNetwork([[1.02 * w]], leak_rate=a)
+        network = EchoStateNetwork([[1.05 * w]], leak_rate=a)
         x = np.array([1e-6])
-        for _ in range(12_000):
+        for _ in range(4000):
             x = network.step(x, np.zeros(0))
         assert abs(w * x[0]) > 0.1
 

@@ -142,7 +142,10 @@ class Derivation:
     @functools.cached_property
     def closed_forms(self) -> tuple[CriticalGain, ...]:
         """Critical gains in closed form, where this network has one (see `critical_gains`)."""
-        return critical_gains(self.network) if self.network.n_units <= _EIGENVALUES else ()
+        if self.network.n_units > _EIGENVALUES:
+            return ()
+        with norms.one_thread():
+            return critical_gains(self.network)
 
     @functools.cached_property
     def large_input(self) -> LargeInput | None:
