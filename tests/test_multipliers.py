@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from esntools._typing import FloatArray
 from esntools.activations import Activation
 from esntools.certificates import check
+from esntools.certificates.documents import check_certificate, proved_document, slopes_section
 from esntools.certificates.multipliers import (
     _cycle_mean,
     _dominant,
@@ -21,6 +22,8 @@ from esntools.certificates.multipliers import (
     multiplier_obstacle,
     zero_input_multipliers,
 )
+from esntools.certificates.regions import global_slopes
+from esntools.inputs import AnyInput, Constant, InputBox, InputClass, Zero
 from esntools.network import EchoStateNetwork, Readout
 
 Q = Fraction
@@ -86,6 +89,28 @@ def test_the_candidate_satisfies_the_theorem_in_fractions(n: int, a: float, name
     assert holds_exactly(net, candidate.rate, candidate.witness, high)
     # The same witness proves nothing about weights a tenth larger at the same rate.
     assert not holds_exactly(net.scaled(1.1), candidate.rate, candidate.witness, high)
+
+
+@pytest.mark.parametrize(
+    ("n", "name"), [(1, "tanh"), (6, "tanh"), (6, "erf"), (20, "softsign"), (4, "identity")]
+)
+def test_the_checker_accepts_it_for_zero_input_and_for_nothing_else(n: int, name: str) -> None:
+    phi = Activation.named(name)
+    top = global_slopes(phi)[1]
+    net = network(n, 0.9 / top, 3, activation=name, W_in=np.ones((n, 1)))
+    candidate = zero_input_multipliers(net).candidate
+    assert candidate is not None
+
+    def valid(inputs: InputClass, range_: str = "odd", of: EchoStateNetwork = net) -> bool:
+        slopes = slopes_section(range_, np.zeros(n), np.full(n, top))
+        return check_certificate(proved_document(of, candidate, inputs, slopes, states="all", notes={})).valid
+
+    assert valid(Zero())
+    for other in (AnyInput(), Constant([0.0]), Constant([0.1]), InputBox([-0.1], [0.1])):
+        assert not valid(other)
+    assert not valid(Zero(), "global")
+    biased = EchoStateNetwork(net.W, W_in=net.W_in, b=np.full(n, 1e-9), activation=name)
+    assert not valid(Zero(), of=biased)
 
 
 def test_vector_leak_and_linear_feedback() -> None:

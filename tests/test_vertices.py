@@ -12,10 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esntools._typing import FloatArray
+from esntools.certificates.documents import check_certificate, proved_document, slopes_section
 from esntools.certificates.lurie import incremental_lurie
 from esntools.certificates.scaling import optimal_lurie
 from esntools.certificates.sectors import Candidate, Sector
 from esntools.certificates.vertices import MOST_UNITS, common_quadratic, vertex_radius
+from esntools.inputs import AnyInput
+from esntools.network import EchoStateNetwork
 
 Q = Fraction
 
@@ -83,6 +86,24 @@ def test_the_candidate_satisfies_the_theorem_in_fractions(name: str) -> None:
     assert candidate is not None
     assert 0.0 < candidate.rate < 1.0
     assert holds_exactly(of, candidate)
+
+
+@pytest.mark.parametrize("n", [1, 2, 6, 8])
+def test_the_checker_accepts_the_candidate_and_no_smaller_rate(n: int) -> None:
+    W = gaussian(n, 1.0, 4)
+    net = EchoStateNetwork(0.85 * W / vertex_radius(sector(W)), leak_rate=0.8)
+    of = sector(net.dense_W(), 0.8)
+    candidate = common_quadratic(of).candidate
+    assert candidate is not None
+
+    def valid(rate: float) -> bool:
+        claimed = Candidate(candidate.theorem, rate, candidate.witness)
+        slopes = slopes_section("global", of.low, of.high)
+        document = proved_document(net, claimed, AnyInput(), slopes, states="all", notes={})
+        return check_certificate(document).valid
+
+    assert valid(candidate.rate)
+    assert not valid(0.9 * candidate.rate)
 
 
 def test_it_proves_what_the_optimal_lurie_rung_cannot() -> None:

@@ -63,7 +63,7 @@ def _worst(J: FloatArray, P: FloatArray) -> FloatArray:
     factor = np.linalg.cholesky(P)
     half = scipy.linalg.solve_triangular(factor, np.eye(len(P)), lower=True).T
     stretched = factor.T @ J @ half
-    return np.asarray(np.linalg.norm(stretched, 2, axis=(1, 2)) ** 2)
+    return np.asarray(np.linalg.eigvalsh(stretched.transpose(0, 2, 1) @ stretched)[:, -1])
 
 
 @final
