@@ -343,7 +343,7 @@ def test_a_certificate_with_any_claim_changed_is_not_valid(capsys: pytest.Captur
         old = holder[path[-1]]
         holder[path[-1]] = old[::-1] + "x" if isinstance(old, str) else None if old is not None else 7
         Path("altered.json").write_text(json.dumps(document))
-        assert cli.main(["check", "altered.json"]) in (1, 2), path
+        assert cli.main(["check", "altered.json"]) in (1, 2, 3), path
         out, err = capsys.readouterr()
         assert "Traceback" not in err
         assert not out or json.loads(out)["valid"] is False

@@ -124,8 +124,8 @@ def certify_esp(
     Examples
     --------
     >>> verdict = certify_esp(EchoStateNetwork([[0.0, 0.9], [-0.9, 0.0]]), AnyInput())
-    >>> verdict.verdict, verdict.method, verdict.washout.steps
-    ('proved', 'perron-weights', 152)
+    >>> verdict.verdict, verdict.method, verdict.washout.steps < 200
+    ('proved', 'perron-weights', True)
     >>> certify_esp(EchoStateNetwork([[1.1]]), Zero()).verdict
     'refuted'
     """
