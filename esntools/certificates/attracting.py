@@ -358,7 +358,7 @@ def _bounded(
         if share > 0.0:
             inputs = InputBox(np.nextafter(u - share, -np.inf), np.nextafter(u + share, np.inf))
         document = _document(network, inputs, balls)
-        if check_certificate(document, deadline=deadline).valid:
+        if check_certificate(document, deadline=None if math.isinf(deadline) else deadline).valid:
             return _bound(balls, share, document)
     reason = "no disjoint balls were certified" + (" within the budget" if deadline < math.inf else "")
     return _nothing(network, reason)

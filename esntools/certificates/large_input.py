@@ -190,7 +190,7 @@ def _certificate(network: EchoStateNetwork, box: InputBox, deadline: float) -> D
             document = proved_document(
                 network, rung.candidate, box, region.slopes, states=region.states, notes={}
             )
-            if check_certificate(document, deadline=deadline).valid:
+            if check_certificate(document, deadline=None if math.isinf(deadline) else deadline).valid:
                 return document
     return None
 

@@ -411,7 +411,8 @@ class _Search:
             witness={"states": path.states, "tube": tube, "entry": section},
             notes={},
         )  # fmt: skip
-        if not check_certificate(document, deadline=self.deadline).valid:
+        deadline = None if math.isinf(self.deadline) else self.deadline
+        if not check_certificate(document, deadline=deadline).valid:
             return None
         forgotten = "" if washout is None else f", and agree within {epsilon:g} after {steps} steps"
         if section is not None:
