@@ -607,6 +607,21 @@ def test_a_deadline_is_kept_in_another_process(tmp_path: Path, monkeypatch: pyte
     assert check_certificate(EXAMPLES["perron-relu"], deadline=0.0).valid
 
 
+def test_the_work_of_a_check_is_estimated_for_anything() -> None:
+    tube, secant = EXAMPLES["tube-tanh"], EXAMPLES["secant-tanh-washout"]
+    longer = replaced(tube, ("claim", "inputs", "values", "shape"), [10**4, 1])
+    assert documents._effort(longer) > 100 * documents._effort(tube)
+    assert documents._effort(secant) > 2 * documents._size(secant, 10**6)
+    vertices = replaced(EXAMPLES["vertices-softsign"], ("network", "n_units"), 12)
+    assert documents._effort(vertices) > documents._LARGE
+    for wrong in (None, [], {}, "x", -1, 10**18, {"steps": "x"}, {"inputs": {"values": {"shape": ["x"]}}}):
+        for key in ("slopes", "claim", "network"):
+            for document in (tube, secant, EXAMPLES["vertices-softsign"]):
+                assert documents._effort({**document, key: wrong}) >= 0
+                forged = {**document, key: wrong}
+                assert not check_certificate(forged, deadline=time.perf_counter() + 60.0).valid
+
+
 def test_a_network_in_another_file_is_found_beside_the_certificate(tmp_path: Path) -> None:
     for name in ("file-network.json", "file-network.network"):
         shutil.copy(CORPUS / name, tmp_path)

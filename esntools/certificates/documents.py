@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 import subprocess
 import sys
@@ -50,7 +51,8 @@ FORMAT: Final = "esntools-certificate"
 VERSION: Final = 2
 
 _VERDICTS: Final = ("proved", "refuted", "local")
-#: Characters of arrays above which a check with a deadline runs in a process of its own, which can be ended.
+#: Characters of arrays, times the steps to follow, above which a check with a deadline runs in a process of
+#: its own, which can be ended; below it takes about a second.
 _LARGE: Final = 1_000_000
 
 
@@ -324,7 +326,7 @@ def check_certificate(
             raise InvalidInputError(
                 "certificate", "not an esntools certificate", f"the key 'format' must be {FORMAT!r}"
             )
-        if deadline is not None and _size(document, _LARGE) >= _LARGE:
+        if deadline is not None and deadline < math.inf and _effort(document) >= _LARGE:
             path = None if folder is None else Path(document_or_path)  # type: ignore[arg-type]
             return _apart(document, path, deadline, start)
         result = check.check(document, folder)
@@ -335,6 +337,26 @@ def check_certificate(
         return CheckResult(False, "undecided", reason, time.perf_counter() - start)
     seconds = time.perf_counter() - start
     return CheckResult(True, str(document["verdict"]), result.sentence, seconds, result.assumption)
+
+
+def _effort(document: Document) -> float:
+    """Estimate the work of a check, in characters of arrays."""
+    size = float(_size(document, _LARGE))
+    slopes, claim, network = (document.get(name) for name in ("slopes", "claim", "network"))
+    inputs = claim.get("inputs") if isinstance(claim, dict) else None
+    if isinstance(slopes, dict):
+        steps = slopes.get("steps")
+        size *= 1.0 + (min(steps, 1000) / 20.0 if isinstance(steps, int) else 0.0)
+        size *= 5.0 if slopes.get("range") == "secant" else 1.0
+    if isinstance(inputs, dict) and isinstance(inputs.get("values"), dict):
+        shape = inputs["values"].get("shape")
+        size *= 1.0 + (
+            shape[0] / 10.0 if isinstance(shape, list) and shape and isinstance(shape[0], int) else 0.0
+        )
+    if document.get("theorem") == "common-quadratic" and isinstance(network, dict):
+        units = network.get("n_units")
+        size += 400.0 * 2.0**units if isinstance(units, int) and 0 < units <= 16 else 0.0
+    return size
 
 
 def _size(node: Any, enough: int) -> int:
