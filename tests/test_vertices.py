@@ -91,7 +91,9 @@ def test_the_candidate_satisfies_the_theorem_in_fractions(name: str) -> None:
 @pytest.mark.parametrize("n", [1, 2, 6, 8])
 def test_the_checker_accepts_the_candidate_and_no_smaller_rate(n: int) -> None:
     W = gaussian(n, 1.0, 4)
-    net = EchoStateNetwork(0.85 * W / vertex_radius(sector(W)), leak_rate=0.8)
+    dual = common_quadratic(sector(W, 0.8)).bound.dual
+    assert dual is not None
+    net = EchoStateNetwork(0.7 * dual * W, leak_rate=0.8)
     of = sector(net.dense_W(), 0.8)
     candidate = common_quadratic(of).candidate
     assert candidate is not None
