@@ -133,6 +133,24 @@ def test_random_networks_by_brute_force(activation: str, leak: float) -> None:
     holds_by_brute_force(net, bound, u)
 
 
+def test_the_two_switching_neurons() -> None:
+    """One symbol leaves the second neuron two states, the other only one."""
+    net = load("switching-2neuron").network()
+    A, B = load("switching-2neuron").symbols()
+    for symbol, states in ((A, 2), (B, 1)):
+        bound = certify_echo_index(net, symbol)
+        assert bound.at_least == states
+        assert bound.document is not None
+        assert naive_check(bound.document)
+        holds_by_brute_force(net, bound, symbol)
+    s = np.sqrt(1.0 - 1.0 / 1.75)
+    merge = 1.75 * s - np.arctanh(s)
+    found = find_large_input_threshold(net, [0.0, -1.0], width=0.5)
+    assert found.threshold is not None
+    assert merge < found.threshold < 1.05 * merge
+    assert found.closed is None  # the first neuron does not feel this direction
+
+
 def test_a_given_input_radius_is_what_is_claimed() -> None:
     net = EchoStateNetwork(2.0 * np.eye(2), W_in=np.eye(2))
     best = certify_echo_index(net)
@@ -229,6 +247,15 @@ def test_forgeries_are_rejected() -> None:
     assert not forged(lambda d: d["witness"]["balls"][0]["slopes"].update(centre=moved))
     lower = array_section(decoded(first["high"]) - 0.01)
     assert not forged(lambda d: d["witness"]["balls"][0]["slopes"].update(high=lower))
+
+
+@pytest.mark.slow
+def test_a_larger_network() -> None:
+    net = random_network(210, 0.9, 1)
+    bound = certify_echo_index(net)
+    assert bound.at_least == 1
+    assert bound.state_radii[0] > 1e-3
+    holds_by_brute_force(net, bound, np.zeros(1))
 
 
 @pytest.mark.slow

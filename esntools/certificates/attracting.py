@@ -116,11 +116,11 @@ def _supported(network: EchoStateNetwork) -> bool:
     return network.activation.expression in check.ACTIVATIONS and largest <= 1e100
 
 
-def _norms(places: Sequence[StablePoint], deadline: float) -> list[tuple[BallNorm, float]] | None:
+def _norms(places: Sequence[StablePoint]) -> list[tuple[BallNorm, float]] | None:
     """Return a norm with its largest radius for each point, or None when one has none."""
     norms: list[tuple[BallNorm, float]] = []
     for place in places:
-        found = best_norm(place, deadline)
+        found = best_norm(place)
         if found is None:
             return None
         norms.append(found)
@@ -175,8 +175,8 @@ def attracting_balls(
         polished = [_polished(still, np.asarray(x, dtype=np.float64)) for x in points]
         if any(x is None for x in polished) or len(_distinct(polished)) != len(polished):
             return None
-        places = [StablePoint(network, middle, half, x) for x in polished if x is not None]
-        norms = _norms(places, deadline)
+        places = [StablePoint(network, middle, half, x, deadline) for x in polished if x is not None]
+        norms = _norms(places)
         balls = None if norms is None else fitted_balls(places, 1.0, norms)
     return None if balls is None else tuple(balls)
 
@@ -333,11 +333,11 @@ def _bounded(
     deadline: float,
     progress: Progress,
 ) -> EchoIndexBound:
-    places = [StablePoint(network, u, np.ones(network.n_inputs), x) for x in found]
+    places = [StablePoint(network, u, np.ones(network.n_inputs), x, deadline) for x in found]
     fitted: list[tuple[StablePoint, tuple[BallNorm, float]]] = []
     for k, place in enumerate(places):
         progress("fitting balls", 0.1 + 0.5 * k / len(places))
-        norm = best_norm(place, deadline)
+        norm = best_norm(place)
         if norm is not None:
             fitted.append((place, norm))
     if not fitted:

@@ -18,7 +18,6 @@ from esntools._typing import Document, FloatArray
 from esntools.certificates.ball_norms import BallNorm, DiagonalNorm, PerronNorm, QuadraticNorm
 from esntools.certificates.documents import slopes_section
 from esntools.certificates.norms import diagonal_schur, perron_weights
-from esntools.certificates.refine import refined_fixed_point
 from esntools.certificates.regions import slope_ranges
 from esntools.certificates.sectors import Sector, congruence, short, short_rate
 from esntools.network import EchoStateNetwork
@@ -63,8 +62,14 @@ class StablePoint:
     """A stable fixed point at the middle of the inputs, and everything around it that the norms need."""
 
     def __init__(
-        self, network: EchoStateNetwork, middle: FloatArray, half: FloatArray, x: FloatArray
+        self,
+        network: EchoStateNetwork,
+        middle: FloatArray,
+        half: FloatArray,
+        x: FloatArray,
+        deadline: float = math.inf,
     ) -> None:
+        self.deadline = deadline
         self.a, self.phi = network.leak_rate, network.activation
         folded, self.bend = _without_squares(network)
         W = folded.dense_W()
@@ -75,27 +80,19 @@ class StablePoint:
             z = z + self.bend @ (x * x)
             size = size + np.abs(self.bend) @ (x * x)
             self.V = W + 2.0 * self.bend * x
-        self.x, self.fine, self.z = x, np.zeros_like(x), z
+        self.x, self.z = x, z
         self.error = 2.0**-50 * size
         self.sway = np.abs(folded.W_in) @ half
         self.slopes = self.phi.slope(z)
         self.residual = np.abs(x - self.phi(z)) + self.error
-        self.network, self.middle, self.drive = network, middle, folded.W_in @ middle + folded.b
         self.jacobian = np.diag(1.0 - self.a) + (self.a * self.slopes)[:, None] * self.V
         self.radius = float(np.abs(np.linalg.eigvals(self.jacobian)).max())
         # A larger ball at a rate next to 1 says little: leave a tenth of what there is at the point.
         self.slowest = 1.0 - 0.1 * (1.0 - self.radius)
 
-    def refined(self) -> None:
-        """Replace the point by two doubles; needed where weights of hundreds leave only a tiny ball."""
-        try:
-            C = np.asarray(np.linalg.inv(np.eye(len(self.x)) - self.slopes[:, None] * self.V))
-        except np.linalg.LinAlgError:
-            return
-        found = refined_fixed_point(self.network, self.middle, self.drive, self.x, C)
-        if found is not None:
-            self.x, self.fine, left = found
-            self.residual = np.abs(left) + 2.0**-24 * self.error
+    @property
+    def late(self) -> bool:
+        return time.perf_counter() > self.deadline
 
     def sector(self, tilt: FloatArray, radius: float, share: float) -> Sector:
         """Return the slopes met in the ball when the inputs sway by `share` of their half-widths."""
@@ -125,6 +122,8 @@ def _without_squares(network: EchoStateNetwork) -> tuple[EchoStateNetwork, Float
 
 def _needed(norm: BallNorm, point: StablePoint, radius: float, share: float) -> float | None:
     """Return the rate at which the ball of that radius contracts and stays within itself, or None."""
+    if point.late:
+        return None
     sector = point.sector(norm.tilt(radius), radius, share)
     rate = norm.rate(sector.low, sector.high, radius)
     if not rate < point.slowest:
@@ -178,9 +177,7 @@ def _stein(J: FloatArray, radius: float) -> FloatArray | None:
     return short(0.5 * (P + P.T) / float(np.abs(P).max()), 36)
 
 
-def _fitted(
-    theorem: str, point: StablePoint, sector: Sector, share: float, deadline: float
-) -> BallNorm | None:
+def _fitted(theorem: str, point: StablePoint, sector: Sector, share: float) -> BallNorm | None:
     """Return the norm of that theorem which suits a sector, or None.
 
     `share` says how much slower than at the point itself the rate of a quadratic norm is to be: the sharpest
@@ -190,7 +187,7 @@ def _fitted(
         found = perron_weights(sector).candidate
         return None if found is None else PerronNorm(point.V, point.a, found.witness["weights"], point.bend)
     if theorem == "diagonal-schur":
-        found = diagonal_schur(sector, deadline=deadline).candidate
+        found = diagonal_schur(sector, deadline=point.deadline).candidate
         return None if found is None else DiagonalNorm(point.V, point.a, found.witness["weights"])
     P = _stein(point.jacobian, point.radius + share * (1.0 - point.radius))
     R_P = None if P is None else congruence(P)
@@ -199,7 +196,7 @@ def _fitted(
     return QuadraticNorm(point.V, point.a, P, R_P, point.slopes, 1 if len(P) > LARGE else 3)
 
 
-def best_norm(point: StablePoint, deadline: float) -> tuple[BallNorm, float] | None:
+def best_norm(point: StablePoint) -> tuple[BallNorm, float] | None:
     """Return the norm whose largest ball holds the widest box of states, and the radius of that ball.
 
     Largest for the constant input; above `LARGE` units the first norm that gives a ball is taken.
@@ -213,8 +210,8 @@ def best_norm(point: StablePoint, deadline: float) -> tuple[BallNorm, float] | N
         shares = (0.7, 0.5, 0.9, 0.3) if theorem == "incremental-lurie" else (0.0, 0.0, 0.0)
         own: tuple[float, BallNorm, float] | None = None
         for share in shares[:1] if n > LARGE else shares:
-            norm = _fitted(theorem, point, sector, share, deadline)
-            if norm is None or time.perf_counter() > deadline:
+            norm = _fitted(theorem, point, sector, share)
+            if norm is None or point.late:
                 continue
             ones = norm.size(np.ones(n))
             guess = 0.1 / max(float(np.median(norm.tilt(0.0))), 1e-12) if own is None else own[0] * ones
@@ -271,7 +268,7 @@ def _made(norm: BallNorm, point: StablePoint, radius: float, share: float) -> At
     if witness is None:
         return None
     slopes = slopes_section(
-        "ball", sector.low, sector.high, centre=point.x, fine=point.fine, radius=float(radius)
+        "ball", sector.low, sector.high, centre=point.x, fine=np.zeros_like(point.x), radius=float(radius)
     )
     section = {"theorem": norm.theorem, "rate": rate.hex(), "slopes": slopes, "witness": witness}
     width = radius / norm.size(np.ones(len(point.x)))
