@@ -278,11 +278,10 @@ def find_slope_pattern(
     low, high = span
     folded = network.folded() if network.W_fb is not None else network
     W, a, n = folded.dense_W(), network.leak_rate, network.n_units
-    # Beyond a few hundred units the products dominate; fewer patterns then.
-    share = effort * min(1.0, (250.0 / n) ** 2)
-    # Small networks need fewer steps.
-    steps = 240 * effort * min(1.0, 250.0 / n, (n + 15) / 50)
-    many, few = max(4, round(12 * share)), max(2, round(4 * share))
+    # Small networks need fewer steps; at large ones, where products dominate, each step takes longer.
+    pace = effort * min(1.0, (120.0 / n) ** 1.5)
+    steps = round(240 * pace * min(1.0, (n + 15) / 50))
+    many, few = max(4, round(12 * pace)), max(2, round(4 * pace))
     best: SlopePattern | None = None
     found: dict[int, FloatArray] = {}
     for period in periods:
@@ -290,9 +289,9 @@ def find_slope_pattern(
             break
         with np.errstate(all="ignore"):
             first = _Ascent(W, a, low, high, _starts(found, period, n, low, high, rng, many), rng)
-            first.run(max(8, round(60 * min(1.0, effort))), 0.5, 0.3, deadline, enough)
+            first.run(max(8, round(60 * min(1.0, pace))), 0.5, 0.3, deadline, enough)
             second = _Ascent(W, a, low, high, first.best_patterns(few), rng)
-            second.run(max(16, round(steps)), 0.3, 0.02, deadline, enough)
+            second.run(max(16, steps), 0.3, 0.02, deadline, enough)
             # The steps may stop at the deadline before the second ascent has recorded anything.
             pool = np.concatenate([second.best_patterns(2), first.best_patterns(1)])
             pattern = _polished(W, a, pool, low, high)

@@ -27,7 +27,6 @@ from esntools.certificates.witness import (
     DrivenMap,
     Refutation,
     Response,
-    distance,
     response_ball,
     unstable_witness,
 )
@@ -118,6 +117,10 @@ def _starts(map_: DrivenMap, rng: np.random.Generator, count: int) -> Iterator[F
         yield state[None]
 
 
+def _apart(one: FloatArray, two: FloatArray) -> bool:
+    return float(np.abs(one - two).max()) > _APART
+
+
 def _responses(
     map_: DrivenMap, starts: Iterable[FloatArray], deadline: float, enough: int = 4
 ) -> tuple[Response, ...]:
@@ -126,9 +129,10 @@ def _responses(
     for start in starts:
         if time.perf_counter() > deadline or len(found) >= enough:
             break
-        response = map_.newton(start)
-        if response is not None and all(distance(response, other) > _APART for other in found):
-            found.append(response)
+        states = map_.solve(start)
+        # Eigenvalues cost more than the rest; most starts lead to what is known.
+        if states is not None and all(_apart(states, other.states) for other in found):
+            found.append(map_.response(states))
     return tuple(found)
 
 
@@ -164,8 +168,8 @@ def _cycle_starts(orbits: FloatArray, period: int, rng: np.random.Generator | No
 
 def _is_cycle(response: Response) -> bool:
     """Whether the response to a constant input has no smaller period."""
-    p = response.period
-    return all(distance(response, response.shifted(d)) > _APART for d in range(1, p) if p % d == 0)
+    X, p = response.states, response.period
+    return all(_apart(X, np.roll(X, d, axis=0)) for d in range(1, p) if p % d == 0)
 
 
 # -- from responses to documents ------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from esntools.certificates.sectors import congruence
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
 
-__all__ = ["DrivenMap", "Refutation", "Response", "distance", "response_ball", "unstable_witness"]
+__all__ = ["DrivenMap", "Refutation", "Response", "response_ball", "unstable_witness"]
 
 _TOLERANCE: Final = 1e-11
 # The checker encloses phi at the centre in units of 2**-80.
@@ -70,11 +70,6 @@ class Response:
     def shifted(self, by: int) -> Response:
         """Return the response in another phase; the eigenvalues are the same."""
         return Response(np.roll(self.states, by, axis=0), self.eigenvalues)
-
-
-def distance(one: Response, two: Response) -> float:
-    """Return the largest difference of any unit in any phase."""
-    return float(np.abs(one.states - two.states).max())
 
 
 @final
@@ -145,16 +140,20 @@ class DrivenMap:
             product = J @ product
         return Response(states, np.linalg.eigvals(product).astype(complex))
 
-    def newton(self, states: FloatArray) -> Response | None:
-        """Return the periodic response that Newton's method finds from there, or None.
+    def solve(self, states: FloatArray) -> FloatArray | None:
+        """Return the states of a periodic response that Newton's method finds from there, or None.
 
         Steps that do not help are halved.
         """
         with np.errstate(all="ignore"), warnings.catch_warnings():
             # A nearly singular Newton matrix is an unlucky start, not an event to report.
             warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
-            found = self._newton(states)
-            return None if found is None else self.response(found)
+            return self._newton(states)
+
+    def newton(self, states: FloatArray) -> Response | None:
+        """Return the periodic response that Newton's method finds from there, or None."""
+        found = self.solve(states)
+        return None if found is None else self.response(found)
 
     def _newton(self, X: FloatArray) -> FloatArray | None:
         # With the leak divided out a residual means the same at every leak rate.
