@@ -62,6 +62,7 @@ SPECIAL = re.compile(r"(?<!\\)[_^&#%]")
 def check_latex(text: str) -> None:
     """A strict tokenizer: environments nest, braces balance, dollars pair, specials only in formulas."""
     assert text.isascii()
+    assert all(line.isprintable() for line in text.split("\n"))
     stack: list[str] = []
     for kind, name in re.findall(r"\\(begin|end)\{(\w+)\}", text):
         if kind == "begin":
@@ -166,6 +167,7 @@ def test_the_text_is_plain(name: str) -> None:
     assert document(name)["network"]["hash"] in text
     assert "nan" not in text.split()
     assert "None" not in text
+    assert all(line.isprintable() for line in text.split("\n"))
 
 
 def values(text: str) -> list[tuple[float, str, float]]:

@@ -140,8 +140,9 @@ def _norms() -> Condition:
 def _leaky_perron() -> Condition:
     return Condition(
         "perron-weights", sympy.StrictLessThan(_rho, 1), {},
-        r"$\rho_M$ is the spectral radius of $M$, $M_{ij} = a_i L |V_{ij}|$ off the diagonal and $M_{ii}$ "
-        r"the larger of $|1 - a_i + a_i \delta V_{ii}|$ at $\delta = l$ and $\delta = L$; any input",
+        r"$\rho_M$ is the spectral radius of $M$, $M_{ij} = a_i L |V_{ij}|$ off the diagonal and "
+        r"$M_{ii}$ the larger of $|1 - a_i + a_i \delta V_{ii}|$ at $\delta = l$ and $\delta = L$; any "
+        "input",
         r"$|J| \leq M$ entrywise, since $|1 - a + a \delta v|$ is convex in $\delta$; with $M w \leq "
         r"\rho_M w$ the norm $\max_i |x_i|/w_i$ shrinks.",
         "doi:10.1016/j.neunet.2012.07.005",
@@ -156,8 +157,8 @@ def _diagonal_schur() -> Condition:
     return Condition(
         "diagonal-schur", S.blocks[0, 0], {},
         r"$y > 0$, $L = \max |\varphi'|$; any input",
-        r"The square is convex, so $(d_+)_i^2 \leq (1 - a) d_i^2 + a L^2 (V d)_i^2$; multiply by $y_i$ and "
-        r"add.",
+        r"The square is convex, so $(d_+)_i^2 \leq (1 - a) d_i^2 + a L^2 (V d)_i^2$; multiply by $y_i$ "
+        "and add.",
         "doi:10.1109/TNN.2006.872357",
     )  # fmt: skip
 
@@ -168,8 +169,8 @@ def _common_quadratic() -> Condition:
     S = quadratic_form([(_r**2, {"d": _I}, P, {"d": _I}), (-1, {"d": J}, P, {"d": J})], ["d"])
     return Condition(
         "common-quadratic", S.blocks[0, 0], {J: (1 - _a) * _I + _a * D * V},
-        r"for every vertex $s$ of the slopes, $s_i \in \{l_i, L_i\}$, with one positive definite $P$; any "
-        r"input",
+        r"for every vertex $s$ of the slopes, $s_i \in \{l_i, L_i\}$, with one positive definite $P$; "
+        "any input",
         r"$d^T J^T P J d$ is a convex function of the slopes, so its maximum over their box is at a vertex.",
         "FORMAT.md",
     )  # fmt: skip
@@ -186,9 +187,9 @@ def _incremental_lurie() -> Condition:
     return Condition(
         "incremental-lurie", S, definitions,
         r"slopes in $[l, L]$, $P$ positive definite, $x > 0$; any input",
-        r"With $D = (l + L)/2 + E (L - l)/2$, $|E_{ii}| \leq 1$, and $w = E V d$ one has $d_+ = F d + B w$ "
-        r"and $w^T X w \leq d^T V^T X V d$ for $X = \mathrm{diag}(x)$, so $r^2 d^T P d - d_+^T P d_+ = q^T "
-        r"S q + d^T V^T X V d - w^T X w \geq 0$ for $q = (d, w)$.",
+        r"With $D = (l + L)/2 + E (L - l)/2$, $|E_{ii}| \leq 1$, and $w = E V d$ one has $d_+ = F d + "
+        r"B w$ and $w^T X w \leq d^T V^T X V d$ for $X = \mathrm{diag}(x)$, so $r^2 d^T P d - d_+^T P "
+        r"d_+ = q^T S q + d^T V^T X V d - w^T X w \geq 0$ for $q = (d, w)$.",
         "doi:10.48550/arXiv.2604.00119",
     )  # fmt: skip
 
@@ -202,12 +203,13 @@ def _zero_input_multipliers() -> Condition:
     )
     return Condition(
         "zero-input-multipliers", S, {F: (1 - _a) * _I},
-        r"$u = 0$ and no bias; $\varphi$ odd and nondecreasing with slopes in $[0, L]$, the same in all "
-        r"units; $P$ positive definite, and each diagonal entry of $Q$ at least the sum of the sizes of "
-        r"the others in its row, and in its column. It compares with the solution 0 only: it is not valid "
-        r"between two solutions, with a bias, or under a drive",
+        r"$u = 0$ and no bias; $\varphi$ odd and nondecreasing with slopes in $[0, L]$, the same in "
+        "all units; $P$ positive definite, and each diagonal entry of $Q$ at least the sum of the "
+        "sizes of the others in its row, and in its column. It compares with the solution 0 only: it "
+        "is not valid between two solutions, with a bias, or under a drive",
         r"$w = \varphi(z)$ and $y = z - w/L$ are odd nondecreasing functions of $z = V x$, so $w^T Q y "
-        r"\geq 0$ (rearrangement), and $r^2 x^T P x - x_+^T P x_+ = q^T S q + 2 w^T Q y$ for $q = (x, w)$.",
+        r"\geq 0$ (rearrangement), and $r^2 x^T P x - x_+^T P x_+ = q^T S q + 2 w^T Q y$ for $q = (x, "
+        "w)$.",
         "FORMAT.md",
     )  # fmt: skip
 
@@ -227,12 +229,13 @@ def _output_feedback() -> Condition:
     )
     return Condition(
         "output-feedback", S, {F: (1 - _a) * _I},
-        r"feedback $W_{\mathrm{fb}}\, g(W_{\mathrm{out}} x)$ with slopes of $\varphi$ in $[0, L]$ and of "
-        r"$g$ in $[0, L_2]$; $P$ positive definite, $x, t > 0$; any input. For an affine readout the "
-        r"feedback is part of $V = W + W_{\mathrm{fb}} W_{\mathrm{out}}$ instead",
-        r"$w = D (W d + W_{\mathrm{fb}} v)$ and $v = E W_{\mathrm{out}} d$ with slopes $D, E$ obey $w^T X "
-        r"(W d + W_{\mathrm{fb}} v - w/L) \geq 0$ and $v^T T (W_{\mathrm{out}} d - v/L_2) \geq 0$ for $X = "
-        r"\mathrm{diag}(x)$, $T = \mathrm{diag}(t)$; $S$ is what remains of $r^2 d^T P d - d_+^T P d_+$.",
+        r"feedback $W_{\mathrm{fb}}\, g(W_{\mathrm{out}} x)$ with slopes of $\varphi$ in $[0, L]$ and "
+        "of $g$ in $[0, L_2]$; $P$ positive definite, $x, t > 0$; any input. For an affine readout "
+        r"the feedback is part of $V = W + W_{\mathrm{fb}} W_{\mathrm{out}}$ instead",
+        r"$w = D (W d + W_{\mathrm{fb}} v)$ and $v = E W_{\mathrm{out}} d$ with slopes $D, E$ obey "
+        r"$w^T X (W d + W_{\mathrm{fb}} v - w/L) \geq 0$ and $v^T T (W_{\mathrm{out}} d - v/L_2) \geq "
+        r"0$ for $X = \mathrm{diag}(x)$, $T = \mathrm{diag}(t)$; $S$ is what remains of $r^2 d^T P d - "
+        "d_+^T P d_+$.",
         "doi:10.48550/arXiv.2604.00119",
     )  # fmt: skip
 

@@ -133,9 +133,15 @@ def _perron(witness: Document, s: Setting, rate: float) -> NormNumbers:
     left, right = np.maximum(*ends) * v + s.a * s.gain * other, rate * v
     ratio = float(np.max(np.divide(left, right, out=np.zeros_like(left), where=right > 0.0)))
     return NormNumbers(
-        [Matrix("v", v), Words(f"The left side is at most ${number(ratio, True, 9)}$ times the right side, "
-                               f"over all units.")], lambda e: float(np.max(e / v)), v,
-    )  # fmt: skip
+        [
+            Matrix("v", v),
+            Words(
+                f"The left side is at most ${number(ratio, True, 9)}$ times the right side, over all units."
+            ),
+        ],
+        lambda e: float(np.max(e / v)),
+        v,
+    )
 
 
 def _weighted(name: str, witness: Document, s: Setting, rate: float) -> NormNumbers:
@@ -171,8 +177,8 @@ def _vertices(witness: Document, s: Setting, rate: float) -> NormNumbers:
             least = min(least, float(np.linalg.eigvalsh(rate**2 * P - J.T @ P @ J)[0]))
         shown.append(
             Words(
-                f"The least eigenvalue of $r^2 P - J^T P J$ over the vertices is ${number(least, False)} "
-                f"> 0$."
+                "The least eigenvalue of $r^2 P - J^T P J$ over the vertices is "
+                f"${number(least, False)} > 0$."
             )
         )
     return NormNumbers(shown, *_p_bounds(P, R_P))
@@ -254,8 +260,8 @@ def _multipliers(witness: Document, s: Setting, rate: float) -> NormNumbers:
     shown: list[Element] = [
         Matrix("P", P), Matrix("Q", Q),
         Words(
-            r"The least of $Q_{ii} - \sum_{j \neq i} |Q_{ij}|$ and $Q_{ii} - \sum_{j \neq i} |Q_{ji}|$ is "
-            f"${number(float(dominance.min()), False)}$ (at least 0)."
+            r"The least of $Q_{ii} - \sum_{j \neq i} |Q_{ij}|$ and $Q_{ii} - \sum_{j \neq "
+            f"i}} |Q_{{ji}}|$ is ${number(float(dominance.min()), False)}$ (at least 0)."
         ),
         _margin_words("P", "R_P", P, R_P), _margin_words("S", "R", S, decode(witness["R"])),
     ]  # fmt: skip
@@ -268,8 +274,7 @@ def input_words(inputs: Document) -> list[Element]:
     if kind == "any":
         return [Words(
             r"Inputs: any. At every time, $W_{\mathrm{in}} u_k + c$ may be replaced by any vector: the "
-            r"statement holds for "
-            "every input, every bias and every input weight."
+            "statement holds for every input, every bias and every input weight."
         )]  # fmt: skip
     if kind == "zero":
         return [Words(r"Inputs: $u_k = 0$ always.")]
@@ -296,8 +301,8 @@ def slope_words(low: FloatArray, high: FloatArray) -> str:
             f"$l_i = {number(float(low[0]), False)}$ and $L_i = {number(float(high[0]), True)}$ for all units"
         )
     return (
-        f"$l_i$ from ${number(float(low.min()), False)}$ to ${number(float(low.max()))}$ and $L_i$ from "
-        f"${number(float(high.min()))}$ to ${number(float(high.max()), True)}$"
+        f"$l_i$ from ${number(float(low.min()), False)}$ to ${number(float(low.max()))}$ and $L_i$ "
+        f"from ${number(float(high.min()))}$ to ${number(float(high.max()), True)}$"
     )
 
 
@@ -349,11 +354,10 @@ def unstable_numbers(ball_jacobian: FloatArray, witness: Document) -> list[Eleme
     count = int(np.sum(scipy.linalg.eigvalsh(P) < 0.0))
     return [
         Words(
-            f"$v^T P v = {number(float(v @ P @ v))} < 0$. At the centre of the ball the least margin of "
-            f"dominance over the rows "
-            f"of $R (P - J^T P J) R^T$ is ${number(_margin(S, R), False)}$, the largest multiplier has "
-            f"the absolute value "
-            f"${number(float(eigenvalues.max()))}$, and $P$ has {count} negative "
+            f"$v^T P v = {number(float(v @ P @ v))} < 0$. At the centre of the ball the least margin "
+            f"of dominance over the rows of $R (P - J^T P J) R^T$ is ${number(_margin(S, R), False)}$, "
+            f"the largest multiplier has the absolute value ${number(float(eigenvalues.max()))}$, and "
+            f"$P$ has {count} negative "
             + ("eigenvalue" if count == 1 else "eigenvalues")
             + ": as many unstable directions."
         )

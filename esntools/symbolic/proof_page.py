@@ -48,10 +48,14 @@ def certified_network(document: Document) -> EchoStateNetwork:
     W_out, b_out = optional("W_out"), optional("b_out")
     readout = None if W_out is None or b_out is None else Readout(W_out, optional("W_sq"), b_out)
     return EchoStateNetwork(
-        decode(section["W"]), W_in=decode(section["W_in"]), b=decode(section["b"]),
-        leak_rate=decode(section["leak_rate"]), activation=Activation.from_sympy(section["activation"]),
-        readout=readout, W_fb=optional("W_fb"),
-    )  # fmt: skip
+        decode(section["W"]),
+        W_in=decode(section["W_in"]),
+        b=decode(section["b"]),
+        leak_rate=decode(section["leak_rate"]),
+        activation=Activation.from_sympy(section["activation"]),
+        readout=readout,
+        W_fb=optional("W_fb"),
+    )
 
 
 def _effective(network: EchoStateNetwork) -> tuple[Any, FloatArray, FloatArray]:
@@ -79,16 +83,22 @@ def _network_section(network: EchoStateNetwork, V: Any, c: FloatArray) -> list[E
         Display(r"x_{k+1} = (I - A)\, x_k + A\, \varphi(z_k), \quad " + z),
         Words(
             rf"with $\varphi(x) = {_phi(network.activation)}$ in each component and $A = "
-            rf"\mathrm{{diag}}(a)$, "
-            + (f"leak rates from ${number(float(network.leak_rate.min()))}$ to "
-               f"${number(float(network.leak_rate.max()))}$"
-               if own else f"$a_i = {number(float(network.leak_rate[0]))}$ for all units")
-            + ". Here $V = W" + (r" + W_{\mathrm{fb}} W_{\mathrm{out}}" if feedback else "") + "$ and $c = b"
-            + (r" + W_{\mathrm{fb}} b_{\mathrm{out}}" if feedback else "") + "$"
+            r"\mathrm{diag}(a)$, "
+            + (
+                f"leak rates from ${number(float(network.leak_rate.min()))}$ to "
+                f"${number(float(network.leak_rate.max()))}$"
+                if own
+                else f"$a_i = {number(float(network.leak_rate[0]))}$ for all units"
+            )
+            + ". Here $V = W"
+            + (r" + W_{\mathrm{fb}} W_{\mathrm{out}}" if feedback else "")
+            + "$ and $c = b"
+            + (r" + W_{\mathrm{fb}} b_{\mathrm{out}}" if feedback else "")
+            + "$"
             + (r", and $Q = W_{\mathrm{fb}} W_{\mathrm{sq}}$" if squares else "")
             + ". Every stored number is a double and stands for exactly the dyadic rational that it is."
         ),
-    ]  # fmt: skip
+    ]
     if network.n_units <= _SHOWN:
         parts.append(Matrix("V", V if isinstance(V, np.ndarray) else V.toarray()))
         if np.any(c):
@@ -108,12 +118,10 @@ def _phi(activation: Activation) -> str:
 
 _SAYS: Final = {
     "global": r"for any two solutions $x, y$ under one input of the class and every $k \geq 0$",
-    "box": r"for any two solutions $x, y$ under one input of the class that start in the box of values "
-    "of $\varphi$, and every "
-    r"$k \geq s$",
+    "box": r"for any two solutions $x, y$ under one input of the class that start in the box of values of "
+    r"$\varphi$, and every $k \geq s$",
     "secant": r"there is a fixed point $x^\ast$ at the constant input, and for every solution $x$ that "
-    "starts in the box of "
-    r"values of $\varphi$ and every $k \geq s$",
+    r"starts in the box of values of $\varphi$ and every $k \geq s$",
     "odd": r"for every solution $x$ and every $k \geq 0$",
 }
 
@@ -125,19 +133,26 @@ def _claim(document: Document) -> list[Element]:
     new, old = pair.get(range_, ("x_{k+1} - y_{k+1}", "x_k - y_k"))
     steps = document["slopes"].get("steps")
     return [
-        Section("What is claimed"), *input_words(claim["inputs"]),
-        Block("theorem", "claim", [
-            Words(f"With a norm $N$ given below, {_SAYS[range_]}"
-                  + (f", $s = {steps}$" if steps is not None and range_ != "global" else "") + ","),
-            Display(f"N({new}) \\leq r\\, N({old}), \\quad r = {number(rate, True, 9)}"),
-        ]),
-        Words(
-            "Initial states are forgotten uniformly and exponentially. For inputs in a compact set there "
-            "is exactly one bounded "
-            "solution on the whole time axis: the echo state property (Jaeger 2001; Yildiz, Jaeger and "
-            "Kiebel 2012, Definition 2.1)."
+        Section("What is claimed"),
+        *input_words(claim["inputs"]),
+        Block(
+            "theorem",
+            "claim",
+            [
+                Words(
+                    f"With a norm $N$ given below, {_SAYS[range_]}"
+                    + (f", $s = {steps}$" if steps is not None and range_ != "global" else "")
+                    + ","
+                ),
+                Display(f"N({new}) \\leq r\\, N({old}), \\quad r = {number(rate, True, 9)}"),
+            ],
         ),
-    ]  # fmt: skip
+        Words(
+            "Initial states are forgotten uniformly and exponentially. For inputs in a compact set "
+            "there is exactly one bounded solution on the whole time axis: the echo state property "
+            "(Jaeger 2001; Yildiz, Jaeger and Kiebel 2012, Definition 2.1)."
+        ),
+    ]
 
 
 def _slopes(
@@ -148,12 +163,13 @@ def _slopes(
     elements: list[Element] = [Section("Slopes")]
     assumes = document.get("assumes")
     if assumes is not None:
-        elements.append(Words(
-            r"\textbf{An assumption.} The checker does not know this activation. The claim holds if all "
-            r"difference quotients of "
-            rf"$\varphi$ lie in $[{number(value(assumes['low']), False)}, "
-            rf"{number(value(assumes['high']), True)}]$."
-        ))  # fmt: skip
+        elements.append(
+            Words(
+                r"\textbf{An assumption.} The checker does not know this activation. The claim "
+                r"holds if all difference quotients of $\varphi$ lie in "
+                f"$[{number(value(assumes['low']), False)}, {number(value(assumes['high']), True)}]$."
+            )
+        )
     if range_ == "global":
         elements += [
             Words(f"The slopes of $\\varphi$ on the whole line lie between {bounds}."),
@@ -162,43 +178,55 @@ def _slopes(
     elif range_ == "box":
         elements += [
             Words(
-                r"Let $B_0$ be the box of values of $\varphi$ and $B_{k+1}$ the intersection of $B_k$ "
-                r"with a box that encloses "
-                r"$(I - A) B_k + A \varphi(V B_k + W_{\mathrm{in}} u + c)$ for all admissible $u$. Each "
-                r"$B_k$ is mapped into itself, "
-                r"so solutions that start in $B_0$ are in $B_k$ from time $k$ on. On $V B_s + "
-                r"W_{\mathrm{in}} u + c$ with "
-                f"$s = {slopes['steps']}$ the slopes lie between {bounds}."
+                r"Let $B_0$ be the box of values of $\varphi$ and $B_{k+1}$ the intersection of "
+                r"$B_k$ with a box that encloses $(I - A) B_k + A \varphi(V B_k + W_{\mathrm{in}} "
+                "u + c)$ for all admissible $u$. Each $B_k$ is mapped into itself, so solutions that "
+                r"start in $B_0$ are in $B_k$ from time $k$ on. On $V B_s + W_{\mathrm{in}} u + "
+                f"c$ with $s = {slopes['steps']}$ the slopes lie between {bounds}."
             ),
             *difference_lemma(where="From time $s$ on"),
         ]
     elif range_ == "secant":
         V, Q, c = _effective(network)
-        drive = c + (0.0 if document["claim"]["inputs"]["kind"] == "zero" else
-                     network.W_in @ decode(document["claim"]["inputs"]["value"]))  # fmt: skip
+        drive = c + (
+            0.0
+            if document["claim"]["inputs"]["kind"] == "zero"
+            else network.W_in @ decode(document["claim"]["inputs"]["value"])
+        )
         ball, _, _ = refutations.ball_elements(network, _dense(V), Q, slopes["ball"], np.atleast_2d(drive))
         elements += [
-            *refutations.krawczyk(1), *ball,
+            *refutations.krawczyk(1),
+            *ball,
             Words(
-                r"This ball holds a fixed point $x^\ast$. Let $B_k$ be the boxes that start from the box "
-                r"of values of $\varphi$ and "
-                r"that the map sends into itself, $B_{k+1}$ the intersection of $B_k$ with an enclosure "
-                r"of its image. For every "
-                r"argument $y$ of a unit with $x$ in $B_s$ and every argument $z$ with $x$ in the ball, "
-                r"the secant slopes "
-                r"$(\varphi(y) - \varphi(z))/(y - z)$ lie between "
-                f"{bounds}, $s = {slopes['steps']}$ (enclosed piece by piece)."
+                r"This ball holds a fixed point $x^\ast$. Let $B_k$ be the boxes that start from the "
+                r"box of values of $\varphi$ and that the map sends into itself, $B_{k+1}$ the "
+                "intersection of $B_k$ with an enclosure of its image. For every argument $y$ of a "
+                "unit with $x$ in $B_s$ and every argument $z$ with $x$ in the ball, the secant "
+                rf"slopes $(\varphi(y) - \varphi(z))/(y - z)$ lie between {bounds}, $s = "
+                f"{slopes['steps']}$ (enclosed piece by piece)."
             ),
-            Block("lemma", "differences", [
-                Words(r"For a solution $x$ from the box and $d = x - x^\ast$, from time $s$ on, with a "
-                      r"diagonal $D$, $l \leq D \leq L$,"), Display(r"d_+ = (I - A)\, d + A D V d"),
-            ]),
-            Block("proof", "", [Words(
-                r"$D_{ii}$ is the secant slope between the arguments of $\varphi$ at $x$ and at "
-                r"$x^\ast$; where they are equal, "
-                r"$(V d)_i = 0$ and any number serves."
-            )]),
-        ]  # fmt: skip
+            Block(
+                "lemma",
+                "differences",
+                [
+                    Words(
+                        r"For a solution $x$ from the box and $d = x - x^\ast$, from time $s$ on, with "
+                        r"a diagonal $D$, $l \leq D \leq L$,"
+                    ),
+                    Display(r"d_+ = (I - A)\, d + A D V d"),
+                ],
+            ),
+            Block(
+                "proof",
+                "",
+                [
+                    Words(
+                        r"$D_{ii}$ is the secant slope between the arguments of $\varphi$ at $x$ and "
+                        r"at $x^\ast$; where they are equal, $(V d)_i = 0$ and any number serves."
+                    )
+                ],
+            ),
+        ]
     return elements
 
 
@@ -223,28 +251,37 @@ def _washout(document: Document, size: Callable[[FloatArray], float], reach: Flo
     }.get(range_, r"they start in the box of values of $\varphi$")
     return [
         Section("A proved washout"),
-        Block("corollary", "washout", [Words(
-            rf"From step {steps} on, two solutions under one input of the class differ by at most "
-            rf"$\epsilon = {number(epsilon)}$ in "
-            f"every component, provided that {condition}."
-        )]),
-        Block("proof", "", [
-            Words(
-                f"At step {start} the norm of "
-                + ("the difference" if factor == 1 else "each solution's distance to the fixed point")
-                + rf" is at most $\mathrm{{size}}(\sigma 1)$, $\sigma = {number(spread)}$; it shrinks by "
-                  rf"$r$ per "
-                "step and bounds the components by reach"
-                + ("." if factor == 1 else ", and there are two solutions.")
-                + " In numbers:"
-            ),
-            Display(
-                (r"2\, " if factor == 2 else "")
-                + rf"\mathrm{{size}}(\sigma 1)\, r^{{{steps - start}}} \max_j \mathrm{{reach}}_j = "
-                rf"{number(left, True)} \leq {number(epsilon)}"
-            ),
-        ]),
-    ]  # fmt: skip
+        Block(
+            "corollary",
+            "washout",
+            [
+                Words(
+                    f"From step {steps} on, two solutions under one input of the class differ by at "
+                    rf"most $\epsilon = {number(epsilon)}$ in every component, provided that "
+                    f"{condition}."
+                )
+            ],
+        ),
+        Block(
+            "proof",
+            "",
+            [
+                Words(
+                    f"At step {start} the norm of "
+                    + ("the difference" if factor == 1 else "each solution's distance to the fixed point")
+                    + rf" is at most $\mathrm{{size}}(\sigma 1)$, $\sigma = {number(spread)}$; it "
+                    "shrinks by $r$ per step and bounds the components by reach"
+                    + ("." if factor == 1 else ", and there are two solutions.")
+                    + " In numbers:"
+                ),
+                Display(
+                    (r"2\, " if factor == 2 else "")
+                    + r"\mathrm{size}(\sigma 1)\, r^{{steps - start}} \max_j "
+                    rf"\mathrm{{reach}}_j = {number(left, True)} \leq {number(epsilon)}"
+                ),
+            ],
+        ),
+    ]
 
 
 def _proved(document: Document, network: EchoStateNetwork) -> list[Element]:
@@ -276,13 +313,11 @@ def _proved(document: Document, network: EchoStateNetwork) -> list[Element]:
 
 
 _READING: Final = (
-    r"Numbers on this page are rounded to a few digits, bounds outwards; margins and eigenvalues were "
-    r"computed in floating point. "
-    r"The certificate itself holds every number exactly, and the checker (\texttt{esntools check}, or "
-    r"the lone file check.py) verifies "
-    r"the conditions in exact arithmetic, with slopes of the activation enclosed outwards. The page is a "
-    r"help for reading and "
-    r"proves nothing by itself."
+    "Numbers on this page are rounded to a few digits, bounds outwards; margins and eigenvalues were "
+    "computed in floating point. The certificate itself holds every number exactly, and the checker "
+    r"(\texttt{esntools check}, or the lone file check.py) verifies the conditions in exact "
+    "arithmetic, with slopes of the activation enclosed outwards. The page is a help for reading and "
+    "proves nothing by itself."
 )
 
 

@@ -112,38 +112,33 @@ def _argument(bound: SymbolicBound, words: _Words) -> str:
     own = words.uniform is None
     if bound.name == "leaky Perron":
         return (
-            r"Entry $(i, j)$ of $J$ is at most $M_{ij}$ in absolute value, where $M_{ij} = a_i L |v_{ij}|$ "
-            r"off the "
-            r"diagonal and $M_{ii}$ is the larger of $|1 - a_i + a_i d v_{ii}|$ at the two ends $d$ of the "
-            r"slope "
-            r"range. With a positive vector $w$ such that $M w \le \rho_M w$ (Perron), $\max_i |x_i|/w_i$ "
-            r"shrinks by "
-            r"$\rho_M$."
+            "Entry $(i, j)$ of $J$ is at most $M_{ij}$ in absolute value, where $M_{ij} = a_i L "
+            "|v_{ij}|$ off the diagonal and $M_{ii}$ is the larger of $|1 - a_i + a_i d v_{ii}|$ at "
+            r"the two ends $d$ of the slope range. With a positive vector $w$ such that $M w \le "
+            r"\rho_M w$ (Perron), $\max_i |x_i|/w_i$ shrinks by $\rho_M$."
         )
     if bound.name == "Perron":
         rows = (
-            r", and row $i$ of $J$ gives at most $(1 - a_i) + a_i L \rho \le 1 - a + a L \rho$, where $a$ "
-            r"is the least "
-            "leak rate."
+            r", and row $i$ of $J$ gives at most $(1 - a_i) + a_i L \rho \le 1 - a + a L \rho$, where "
+            "$a$ is the least leak rate."
         )
         return (
-            r"The vector $w > 0$ has $|V| w \le \rho w$ (Perron). In the norm $\max_i |x_i|/w_i$ the matrix "
-            r"$D V$ has "
-            r"norm at most $L \rho$" + (rows if own else ".")
+            r"The vector $w > 0$ has $|V| w \le \rho w$ (Perron). In the norm $\max_i |x_i|/w_i$ the "
+            r"matrix $D V$ has norm at most $L \rho$" + (rows if own else ".")
         )
     what = r"\sigma" if bound.name == "spectral" else r"\delta"
     scaling = "" if bound.name == "spectral" else r"In the coordinates $S x$, $S = \mathrm{diag}(s) > 0$: "
     if own:
         return scaling + (
-            rf"{'let' if scaling else 'Let'} $y = D V x$, so $|y| \le L {what} |x|$ in the Euclidean norm. "
-            r"Squares are convex, hence "
-            r"$\sum_i ((1 - a_i) x_i + a_i y_i)^2/a_i \le \sum_i x_i^2/a_i - |x|^2 + |y|^2 \le "
-            rf"(1 - a + a L^2 {what}^2) \sum_i x_i^2/a_i$, where $a$ is the least leak rate."
+            rf"{'let' if scaling else 'Let'} $y = D V x$, so $|y| \le L {what} |x|$ in the Euclidean "
+            r"norm. Squares are convex, hence $\sum_i ((1 - a_i) x_i + a_i y_i)^2/a_i \le \sum_i "
+            rf"x_i^2/a_i - |x|^2 + |y|^2 \le (1 - a + a L^2 {what}^2) \sum_i x_i^2/a_i$, where $a$ is "
+            "the least leak rate."
         )
     leak = " The leak adds its share $1 - a$ by the triangle inequality." if words.leaky else ""
     schur = (
         r" The condition $L \delta < 1$ says $X - L^2 V^T X V \succ 0$ for $X = S^2$ (diagonal Schur "
-        r"stability)" + ("; the leak does not help it." if words.leaky else ".")
+        "stability)" + ("; the leak does not help it." if words.leaky else ".")
     )
     return (
         scaling
@@ -193,17 +188,17 @@ def plain_text(d: Derivation) -> str:
         "", "3. The slope",
         f"   phi'(x) = {d.slope}",
         f"   {_symbol(low, False)} <= phi' <= {_symbol(high, True)}, hence L = max |phi'| = "
-        f"{_symbol(_largest(d), True)}"
-        " (at kinks: every slope between the two sides)",
+        f"{_symbol(_largest(d), True)} (at kinks: every slope between the two sides)",
         "", "4. Lemma",
         "   For any input u and states x, y the mean-value theorem, unit by unit, gives",
         f"   G(u, x) - G(u, y) = J (x - y),  J = {words.difference},",
         *_wrapped(
             "with D diagonal and its entries in the slope range"
             + (", V taken at the midpoint of x and y" if words.squares else "")
-            + ". If |J x| <= c |x| for one norm, one c < 1 and all such D, two trajectories under the same "
-            "input approach each other like c^k, whatever the input; hence at most one bounded state "
-            "sequence fits an input that is infinite to the left: the echo state property.", "   ",
+            + ". If |J x| <= c |x| for one norm, one c < 1 and all such D, two trajectories under "
+                "the same input approach each other like c^k, whatever the input; hence at most one "
+                "bounded state sequence fits an input that is infinite to the left: the echo state "
+                "property.", "   ",
         ),
         "", "5. Bounds",
     ]  # fmt: skip
@@ -230,9 +225,9 @@ def plain_text(d: Derivation) -> str:
         lines += _wrapped(f"{rung}: {plain(found.hypotheses)}. {plain(found.proof)} ({found.source})", "   ")
         lines += [line for e in condition_lines(found) for line in _wrapped(e, "       ")]
     lines += _wrapped(
-        f"For slopes in [0, L], some P makes the incremental-lurie matrix positive definite exactly if "
-        f"{ellipse()} for "
-        "all alpha + i beta in the numerical range of S V S^-1, for some diagonal S > 0 (an ellipse).", "   ",
+        "For slopes in [0, L], some P makes the incremental-lurie matrix positive definite exactly if "
+        f"{ellipse()} for all alpha + i beta in the numerical range of S V S^-1, for some diagonal S > "
+        "0 (an ellipse).", "   ",
     )  # fmt: skip
     lines += ["", "7. Closed forms"]
     lines += [line for sentence in _closed_forms(d) for line in _wrapped(sentence, "   ")]
@@ -244,8 +239,7 @@ def plain_text(d: Derivation) -> str:
 #: What a closed form says of its gain.
 _SAYS: Final = {
     "exact": "{g} V contracts for any input if {g} {lt} {number}, and without bias the state 0 is unstable "
-    "at zero "
-    "input beyond it",
+    "at zero input beyond it",
     "proved below": "{g} V contracts for any input if {g} {lt} {number}",
     "refuted above": "without bias, the state 0 of {g} V is unstable at zero input if {g} {gt} {number}",
 }
@@ -271,9 +265,8 @@ def _closed_forms(d: Derivation, *, latex: bool = False) -> list[str]:
         sentences.append(f"{form.name}: {says}" + (f", the value of {math(form.symbol)}." if shown else "."))
     if any(form.symbol.has(RE) for form in d.closed_forms):
         sentences.append(
-            f"Here {math(RE)} and {math(SIZE)} are the real part and the size of an eigenvalue of V; the "
-            f"one with the "
-            "least gain decides."
+            f"Here {math(RE)} and {math(SIZE)} are the real part and the size of an eigenvalue of V; "
+            "the one with the least gain decides."
         )
     large = d.large_input
     if large is not None and bool((large.threshold > 0.0).any()):
@@ -286,11 +279,9 @@ def _closed_forms(d: Derivation, *, latex: bool = False) -> list[str]:
         )
         sentences.append(
             f"large inputs: if {drive} exceeds {math(large.symbol)} in every unit at all times, with "
-            f"{row}, {size} and "
-            f"{kappa} = {digits(large.kappa)} (the norm of the {large.norm} bound), then every slope is "
-            f"below "
-            f"1/{kappa} and states are forgotten; the thresholds lie between {digits(least)} and "
-            f"{digits(most)}."
+            f"{row}, {size} and {kappa} = {digits(large.kappa)} (the norm of the {large.norm} bound), "
+            f"then every slope is below 1/{kappa} and states are forgotten; the thresholds lie between "
+            f"{digits(least)} and {digits(most)}."
         )
     return sentences or ["none for this network."]
 
@@ -309,8 +300,8 @@ def conclusion(d: Derivation) -> str:
         better = [f for f in forms.values() if f.says != "refuted above" and f.value > 1.0]
         if better:
             return (
-                f"{nothing} But the closed form of {better[0].name} does: two states under the same input "
-                "approach each other for every input (in floating point)."
+                f"{nothing} But the closed form of {better[0].name} does: two states under the same "
+                "input approach each other for every input (in floating point)."
             )
         unbiased = "origin" in forms and not np.any(d.network.folded().b)
         if unbiased and forms["origin"].value < 1.0:
@@ -318,8 +309,8 @@ def conclusion(d: Derivation) -> str:
         return nothing
     best = min(proving, key=lambda bound: bound.value)
     return (
-        f"Two states under the same input approach each other by the factor {_number(best.value)} per step "
-        f"({best.norm}), for every input: the echo state property, by the {best.name} bound."
+        f"Two states under the same input approach each other by the factor {_number(best.value)} per "
+        f"step ({best.norm}), for every input: the echo state property, by the {best.name} bound."
     )
 
 
@@ -337,8 +328,8 @@ def formulas(d: Derivation, *, mathtext: bool = False) -> list[str]:
             steps.append(f"{name} = {body}")
     steps += [
         rf"D_x G(u, x) = {words.J_latex}, \quad V = {words.V_latex}",
-        rf"{_latex_symbol(low, False)} \leq \varphi'(x) \leq {_latex_symbol(high, True)}, \quad "
-        rf"L = \max |\varphi'| = {_latex_symbol(_largest(d), True)}",
+        rf"{_latex_symbol(low, False)} \leq \varphi'(x) \leq {_latex_symbol(high, True)}, \quad L = "
+        rf"\max |\varphi'| = {_latex_symbol(_largest(d), True)}",
         rf"G(u, x) - G(u, y) = J\, (x - y), \quad J = {words.difference_latex}",
     ]
     for bound in d.bounds:
@@ -348,7 +339,7 @@ def formulas(d: Derivation, *, mathtext: bool = False) -> list[str]:
             rf"\Vert J \Vert \leq {sympy.latex(bound.rate)} = {_latex_number(bound.value)} "
             + (r"< 1" if bound.proves else r"\geq 1"),
             rf"{sympy.latex(_at_gain(bound))} < 1 \quad \Longleftrightarrow \quad g < "
-            rf"{sympy.latex(bound.critical_gain)} = {_latex_number(bound.critical_gain_value)}"
+            f"{sympy.latex(bound.critical_gain)} = {_latex_number(bound.critical_gain_value)}"
             if bound.name != "leaky Perron"
             else r"\rho(M(g)) < 1 \quad \mathrm{for} \quad 0 \leq g < g_M = "
             + _latex_number(bound.critical_gain_value),
@@ -372,8 +363,8 @@ def _definition(bound: SymbolicBound, words: _Words) -> str:
         schur = r"L \delta < 1 \Longleftrightarrow S^2 - L^2 V^T S^2 V \succ 0"
         return r"\delta = \Vert S V S^{-1} \Vert_2, \quad " + schur
     return (
-        r"M_{ij} = a_i L |v_{ij}|, \quad M_{ii} = \max_{d} |1 - a_i + a_i d\, v_{ii}|, \quad "
-        r"\Vert x \Vert = \max_i |x_i| / w_i"
+        r"M_{ij} = a_i L |v_{ij}|, \quad M_{ii} = \max_{d} |1 - a_i + a_i d\, v_{ii}|, \quad \Vert x "
+        r"\Vert = \max_i |x_i| / w_i"
     )
 
 
@@ -433,30 +424,26 @@ def latex_document(d: Derivation) -> str:
         f"{counted(d.network.n_outputs, 'output')}.",
         r"\begin{definition}[echo state property]",
         "For every input sequence that is infinite to the left, exactly one bounded state sequence is "
-        "compatible "
-        "with it.",
+        "compatible with it.",
         r"\end{definition}", r"\begin{lemma}[Jacobian]",
         _display(jacobian), "with slopes", _display(slopes), r"\end{lemma}", r"\begin{proof}",
         r"$D_x z = V$ since $z$ is a sum of linear maps of $x$"
         + (" and of the readout, whose squares have the derivative $2x$" if words.squares else "")
-        + r"; an elementwise function has the Jacobian $\mathrm{diag}(\varphi'(z))\, D_x z$; sums add. The "
-        r"slope "
-        "range is a proved enclosure; at a kink every slope between the two sides counts.",
+        + r"; an elementwise function has the Jacobian $\mathrm{diag}(\varphi'(z))\, D_x z$; sums "
+            "add. The slope range is a proved enclosure; at a kink every slope between the two sides "
+            "counts.",
         r"\end{proof}", r"\begin{lemma}[differences]",
-        "For every input and all states $x, y$ there is a diagonal $D$ with entries in the slope range such "
-        "that",
+        "For every input and all states $x, y$ there is a diagonal $D$ with entries in the slope range "
+        "such that",
         _display(difference), r"\end{lemma}", r"\begin{proof}",
         r"The mean-value theorem (Lebourg's for kinks) for $\varphi$, unit by unit"
         + (r"; $x_j^2 - y_j^2 = (x_j + y_j)(x_j - y_j)$ puts $V$ at the midpoint." if words.squares else "."),
         r"\end{proof}",
-        r"\begin{theorem} If $\Vert J \Vert \le c < 1$ in one norm for all such $D$, trajectories under the "
-        r"same "
-        r"input satisfy $\Vert x_k - y_k \Vert \le c^k \Vert x_0 - y_0 \Vert$ for every input, and the "
-        r"network has "
-        r"the echo state property.\end{theorem}",
-        r"\begin{proof} Iterate the lemma. Two bounded state sequences compatible with one left-infinite "
-        r"input "
-        r"have distance at most $c^n B$ for every $n$, hence none.\end{proof}",
+        r"\begin{theorem} If $\Vert J \Vert \le c < 1$ in one norm for all such $D$, trajectories "
+        r"under the same input satisfy $\Vert x_k - y_k \Vert \le c^k \Vert x_0 - y_0 \Vert$ for every "
+        r"input, and the network has the echo state property.\end{theorem}",
+        r"\begin{proof} Iterate the lemma. Two bounded state sequences compatible with one "
+        r"left-infinite input have distance at most $c^n B$ for every $n$, hence none.\end{proof}",
     ]  # fmt: skip
     for k, bound in enumerate(d.bounds):
         definition, rate, gain, number = bound_steps[4 * k : 4 * k + 4]
@@ -465,9 +452,8 @@ def latex_document(d: Derivation) -> str:
             _display(definition, number, rate, gain), _argument(bound, words),
         ]  # fmt: skip
     parts.append(
-        r"\paragraph{Sharper conditions.} $S \succ 0$ says positive definite; symmetric matrices are given "
-        r"by their blocks, for "
-        "one leak rate $a$."
+        r"\paragraph{Sharper conditions.} $S \succ 0$ says positive definite; symmetric matrices are "
+        "given by their blocks, for one leak rate $a$."
     )
     for rung in _SHARPER:
         found = condition(rung)
@@ -478,8 +464,8 @@ def latex_document(d: Derivation) -> str:
     parts += [
         r"For slopes in $[0, L]$, some $P$ makes the incremental-lurie matrix positive definite exactly if",
         _display(sympy.latex(ellipse())),
-        r"for all $\alpha + i \beta$ in the numerical range of $S V S^{-1}$, for some diagonal $S \succ "
-        r"0$: an ellipse.",
+        r"for all $\alpha + i \beta$ in the numerical range of $S V S^{-1}$, for some diagonal $S "
+        r"\succ 0$: an ellipse.",
         r"\paragraph{Closed forms.} \begin{itemize}",
         *(rf"\item {_escape(e)}" for e in _closed_forms(d, latex=True)),
         r"\end{itemize}",

@@ -20,36 +20,42 @@ def krawczyk(p: int) -> list[Element]:
     return [
         Words(
             (
-                rf"The lifted map takes $X = (X_0, \ldots, X_{{{p - 1}}})$ to $f(X)_j = (I - A) "
-                rf"X_{{j-1}} + A \varphi(V X_{{j-1}} + "
-                r"Q (X_{j-1} \circ X_{j-1}) + h_j)$, indices modulo "
-                f"{p}, where $h_j$ is the drive of phase $j$. Its fixed points are the {p}-periodic "
-                f"solutions. Let $G(X) = X - f(X)$."
+                r"The lifted map takes $X = (X_0, \ldots, X_{{p - 1}})$ to $f(X)_j = (I - A) "
+                r"X_{j-1} + A \varphi(V X_{j-1} + Q (X_{j-1} \circ X_{j-1}) + h_j)$, indices "
+                f"modulo {p}, where $h_j$ is the drive of phase $j$. Its fixed points are the "
+                f"{p}-periodic solutions. Let $G(X) = X - f(X)$."
                 if periodic
-                else r"Let $h$ be the drive and $G(X) = X - f(X)$, $f(X) = (I - A) X + A \varphi(V X + Q "
-                     r"(X \circ X) + h)$; zeros of $G$ "
-                "are fixed points of the map at this input."
+                else r"Let $h$ be the drive and $G(X) = X - f(X)$, $f(X) = (I - A) X + A \varphi(V X + "
+                r"Q (X \circ X) + h)$; zeros of $G$ are fixed points of the map at this input."
             )
             + r" ($Q = W_{\mathrm{fb}} W_{\mathrm{sq}}$ where squares are fed back, else $Q = 0$.)"
         ),
-        Block("lemma", "Krawczyk 1969, doi:10.1007/BF02234767", [
-            Words(
-                r"Let $K$ be the box $|X - \bar{X}| \leq \rho$ componentwise, and let $J$ run through "
-                r"all matrices with $f(X) - f(Y) = "
-                r"J (X - Y)$ that the slopes of $\varphi$ on the arguments over $K$ allow. If for a "
-                r"matrix $C$ and for every row $k$"
-            ),
-            Display(r"|C\, G(\bar{X})|_k + \rho \sum_i |I - C (I - J)|_{ki} < \rho"),
-            Words("for all these $J$, then $K$ holds a fixed point of $f$ in its interior."),
-        ]),
-        Block("proof", "", [Words(
-            r"$X - C\, G(X)$ differs from $\bar{X}$ by $-C\, G(\bar{X}) + (I - C (I - J)) (X - "
-            r"\bar{X})$, so it maps $K$ into its "
-            r"interior and has a fixed point there by Brouwer's theorem, where $C\, G = 0$. The row sums "
-            r"of $|I - C (I - J)|$ are below "
-            r"1, so $C (I - J)$ and hence $C$ are nonsingular, and $G = 0$."
-        )]),
-    ]  # fmt: skip
+        Block(
+            "lemma",
+            "Krawczyk 1969, doi:10.1007/BF02234767",
+            [
+                Words(
+                    r"Let $K$ be the box $|X - \bar{X}| \leq \rho$ componentwise, and let $J$ run "
+                    r"through all matrices with $f(X) - f(Y) = J (X - Y)$ that the slopes of $\varphi$ "
+                    "on the arguments over $K$ allow. If for a matrix $C$ and for every row $k$"
+                ),
+                Display(r"|C\, G(\bar{X})|_k + \rho \sum_i |I - C (I - J)|_{ki} < \rho"),
+                Words("for all these $J$, then $K$ holds a fixed point of $f$ in its interior."),
+            ],
+        ),
+        Block(
+            "proof",
+            "",
+            [
+                Words(
+                    r"$X - C\, G(X)$ differs from $\bar{X}$ by $-C\, G(\bar{X}) + (I - C (I - J)) (X - "
+                    r"\bar{X})$, so it maps $K$ into its interior and has a fixed point there by "
+                    r"Brouwer's theorem, where $C\, G = 0$. The row sums of $|I - C (I - J)|$ are "
+                    "below 1, so $C (I - J)$ and hence $C$ are nonsingular, and $G = 0$."
+                )
+            ],
+        ),
+    ]
 
 
 def ball_elements(
@@ -82,22 +88,34 @@ def refuted(
     """Return the body of the page for a refutation."""
     theorem, source, witness = document["theorem"], document["source"], document["witness"]
     elements: list[Element] = [
-        Section("What is claimed"), *input_words(document["claim"]["inputs"]),
-        Block("theorem", "claim", [Words(
-            r"Under one input of the class, which is constant or periodic in time, states are not "
-            r"forgotten uniformly: there is no "
-            r"sequence $\delta_k \to 0$ with $|x_k - y_k| \leq \delta_k$ for all solutions $x, y$ that "
-            r"start in a neighbourhood of the "
-            "sets named below. The echo state property fails for the class (Yildiz, Jaeger and Kiebel "
-            "2012, Theorem 2.1)."
-        )]),
-        *([] if network.activation.bounded else [Words(
-            r"($\varphi$ is unbounded and states have no compact set; their Definition 2.1 fails directly, "
-            r"because under one "
-            r"input there are two bounded solutions on $k \leq 0$.)"
-        )]),
+        Section("What is claimed"),
+        *input_words(document["claim"]["inputs"]),
+        Block(
+            "theorem",
+            "claim",
+            [
+                Words(
+                    "Under one input of the class, which is constant or periodic in time, states are "
+                    r"not forgotten uniformly: there is no sequence $\delta_k \to 0$ with $|x_k - y_k| "
+                    r"\leq \delta_k$ for all solutions $x, y$ that start in a neighbourhood of the "
+                    "sets named below. The echo state property fails for the class (Yildiz, Jaeger "
+                    "and Kiebel 2012, Theorem 2.1)."
+                )
+            ],
+        ),
+        *(
+            []
+            if network.activation.bounded
+            else [
+                Words(
+                    r"($\varphi$ is unbounded and states have no compact set; their Definition 2.1 "
+                    "fails directly, because under one input there are two bounded solutions on $k "
+                    r"\leq 0$.)"
+                )
+            ]
+        ),
         Section("The input"),
-    ]  # fmt: skip
+    ]
     shown, drives = _input(document, network, c)
     elements += shown
     if theorem == "attracting-balls":
@@ -114,51 +132,70 @@ def refuted(
         radii = sum(value(ball["radius"]) for ball in witness["balls"])
         what = "fixed points" if p == 1 else f"{p}-periodic solutions"
         return [
-            *elements, Section("The theorem"),
-            Block("theorem", f"two responses; {source}", [Words(
-                f"Two different {what} under one input refute uniform forgetting."
-            )]),
-            Block("proof", "", [Words(
-                f"In some component the centres of the balls differ by ${number(gap, False)}$, more than "
-                f"the sum "
-                f"${number(radii, True)}$ of the radii. So the balls are disjoint and hold two different "
-                f"{what}, two "
-                "solutions under one input that never approach each other." + ("" if p == 1 else " (If the "
-                                                                                                 "input is "
-                                                                                                 "constant "
-                                                                                                 "they may "
-                                                                                                 "be two "
-                                                                                                 "phases "
-                                                                                                 "of one "
-                "cycle.)")
-            )]),
-        ]  # fmt: skip
+            *elements,
+            Section("The theorem"),
+            Block(
+                "theorem",
+                f"two responses; {source}",
+                [Words(f"Two different {what} under one input refute uniform forgetting.")],
+            ),
+            Block(
+                "proof",
+                "",
+                [
+                    Words(
+                        f"In some component the centres of the balls differ by ${number(gap, False)}$, "
+                        f"more than the sum ${number(radii, True)}$ of the radii. So the balls are "
+                        f"disjoint and hold two different {what}, two solutions under one input that "
+                        "never approach each other."
+                        + (
+                            ""
+                            if p == 1
+                            else " (If the input is constant they may be two phases of one cycle.)"
+                        )
+                    )
+                ],
+            ),
+        ]
     one, _, J = ball_elements(network, V, Q, witness["ball"], drives)
     return [
-        *elements, *one, Section("The response is unstable"), positive_definite_lemma(),
-        Block("theorem", f"an unstable response; {source}", [
-            Words(
-                "Let $P$ be symmetric and $v$ a vector, and let $P - J^T P J$ be positive definite by "
-                "one $R$ for every $J$ of the ball. If"
-            ),
-            Display(r"v^T P v < 0"),
-            Words("then solutions that start as close to the fixed point $X^\\ast$ in the ball as one "
-                  "likes leave the ball."),
-        ]),
-        Block("proof", "", [Words(
-            r"For a solution $X$ of the (lifted) map in $K$, $q = X - X^\ast$ obeys $q_+ = J q$ with "
-            r"such a $J$, and by compactness $q_+^T P "
-            r"q_+ \leq q^T P q - \epsilon |q|^2$. Start at $X^\ast + \tau v$ with small $\tau > 0$: $q^T "
-            r"P q$ starts at $\tau^2 v^T P v < 0$ "
-            r"and decreases, so $|q|$ is bounded below and $q^T P q$ falls by a fixed amount per step; "
-            r"it is bounded on $K$, so the solution "
-            r"leaves $K$. It is then at least as far from the constant or periodic solution as the "
-            r"boundary of $K$, however small $\tau$, "
-            r"after a number of steps that grows without bound as $\tau \to 0$. So no null sequence "
-            r"$\delta_k$ exists."
-        )]),
+        *elements,
+        *one,
+        Section("The response is unstable"),
+        positive_definite_lemma(),
+        Block(
+            "theorem",
+            f"an unstable response; {source}",
+            [
+                Words(
+                    "Let $P$ be symmetric and $v$ a vector, and let $P - J^T P J$ be positive definite "
+                    "by one $R$ for every $J$ of the ball. If"
+                ),
+                Display(r"v^T P v < 0"),
+                Words(
+                    "then solutions that start as close to the fixed point $X^\\ast$ in the ball as "
+                    "one likes leave the ball."
+                ),
+            ],
+        ),
+        Block(
+            "proof",
+            "",
+            [
+                Words(
+                    r"For a solution $X$ of the (lifted) map in $K$, $q = X - X^\ast$ obeys $q_+ = J "
+                    r"q$ with such a $J$, and by compactness $q_+^T P q_+ \leq q^T P q - \epsilon "
+                    r"|q|^2$. Start at $X^\ast + \tau v$ with small $\tau > 0$: $q^T P q$ starts at "
+                    r"$\tau^2 v^T P v < 0$ and decreases, so $|q|$ is bounded below and $q^T P q$ "
+                    "falls by a fixed amount per step; it is bounded on $K$, so the solution leaves "
+                    "$K$. It is then at least as far from the constant or periodic solution as the "
+                    r"boundary of $K$, however small $\tau$, after a number of steps that grows "
+                    r"without bound as $\tau \to 0$. So no null sequence $\delta_k$ exists."
+                )
+            ],
+        ),
         *unstable_numbers(J, witness),
-    ]  # fmt: skip
+    ]
 
 
 def _two_attracting(
@@ -168,16 +205,30 @@ def _two_attracting(
     inside = witness["inputs"]
     any_input = document["claim"]["inputs"]["kind"] == "any"
     return [
-        Section("The theorem"), positive_definite_lemma(), *attracting_theorem(document["source"],
-        bool(np.any(Q))), Block("corollary", "two attracting responses", [Words(
-            r"Two disjoint attracting balls for a set of inputs that holds the input above refute "
-            r"uniform forgetting."
-        )]),
-        Block("proof", "", [Words(
-            "Under the constant input each ball is mapped into itself. Solutions that start in different "
-            "balls stay in them, and the balls, "
-            "being compact and disjoint, have a positive distance."
-        )]),
+        Section("The theorem"),
+        positive_definite_lemma(),
+        *attracting_theorem(document["source"], bool(np.any(Q))),
+        Block(
+            "corollary",
+            "two attracting responses",
+            [
+                Words(
+                    "Two disjoint attracting balls for a set of inputs that holds the input above "
+                    "refute uniform forgetting."
+                )
+            ],
+        ),
+        Block(
+            "proof",
+            "",
+            [
+                Words(
+                    "Under the constant input each ball is mapped into itself. Solutions that start in "
+                    "different balls stay in them, and the balls, being compact and disjoint, have a "
+                    "positive distance."
+                )
+            ],
+        ),
         Section("The numbers"),
         Words(
             "The balls are attracting for all of these "
@@ -185,4 +236,4 @@ def _two_attracting(
         ),
         *input_words(inside),
         *attracting_balls(witness["balls"], network, V, Q, c, inside, drives=any_input),
-    ]  # fmt: skip
+    ]
