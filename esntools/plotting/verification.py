@@ -34,6 +34,9 @@ _SHORT: Final = {
     "incremental-lurie, optimal": "quadratic norm, optimal",
     "common-quadratic": "quadratic norm at all vertices",
     "zero-input-multipliers": "multipliers, zero input only",
+    "diagonal": "weighted Euclidean norm",
+    "spectral": "Euclidean norm",
+    "weighted": "weighted maximum norm (Perron)",
 }
 
 
