@@ -34,14 +34,6 @@ def size_in(P: Matrix, e: list[Q]) -> Q:
     return root_above(dot(e, apply([list(map(abs, row)) for row in P], e)))
 
 
-def half_power(x: Q) -> Q:
-    """A power of two near the root of x, from 2**-30 to 1."""
-    tau = Q(1)
-    while tau > Q(1, 2**30) and tau * tau > x:
-        tau /= 2
-    return tau
-
-
 def trace(A: Matrix) -> Q:
     return sum((row[i] for i, row in enumerate(A)), Q(0))
 
@@ -60,7 +52,8 @@ def before(net: Net, P: Matrix, z: list[Q], rho: Q, rate: Q) -> Matrix:
     Theta = product(
         transposed(net.V), rows_scaled([t * t * s for t, s in zip(theta, sigma, strict=True)], net.V)
     )
-    tau = half_power(trace(Theta) / trace(M)) if trace(M) else Q(1)
+    m, t = trace(M), trace(Theta)
+    tau = min((Q(1, 2**k) for k in range(31)), key=lambda tau: tau * m + t / tau)
     both = scaled(plus(scaled(M, 1 + tau), scaled(Theta, 1 + 1 / tau)), 1 / rate**2)
     both = plus(both, diag([1 + Q(n, FINE)] * n))
     return [[Q(math.floor(x * FINE + Q(1, 2)), FINE) for x in row] for row in both]
