@@ -343,6 +343,15 @@ def test_the_dual_bound_is_never_below_a_certified_gain() -> None:
                 assert scale * unfinished.bound.dual >= 0.999 * best.bound.critical_gain
 
 
+def test_a_network_that_decouples_is_bounded_by_its_components() -> None:
+    one, two = gaussian(5, 1, 0.9), gaussian(4, 2, 0.5)
+    W = np.block([[one, np.zeros((5, 4))], [np.full((4, 5), 2.0), two]])
+    alone = optimal_lurie(unit(one), optimise=True).bound
+    both = optimal_lurie(unit(W), optimise=True).bound
+    assert both.dual == pytest.approx(alone.dual, rel=5e-3)
+    assert both.critical_gain == pytest.approx(alone.critical_gain, rel=0.03)
+
+
 def test_beyond_the_dual_bound_the_search_stops_without_a_candidate() -> None:
     sector = unit(gaussian(30, 1))
     dual = optimal_lurie(sector, optimise=True).bound.dual

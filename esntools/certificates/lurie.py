@@ -276,7 +276,7 @@ def lurie_witness(
     kinds = (np.float32, np.float64) if len(y) >= 400 and room > 2e-3 else (np.float64,)
     for kind in kinds:
         with np.errstate(all="ignore"):
-            G = np.diag(B * B / x).astype(kind)
+            G: Any = np.diag(B * B / x).astype(kind)
             solved = _riccati((A0 / rate).astype(kind), G, H.astype(kind), deadline)
         if solved is None:
             continue
