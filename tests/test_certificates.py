@@ -248,14 +248,14 @@ def _attack(rung: Callable[[Sector], Rung], seed: int) -> None:
 
 
 def test_nothing_is_both_proved_and_refuted() -> None:
-    for seed in range(6):
-        network = random_network(5, 0.9 + 0.05 * seed, seed, b=0.1 * seed)
-        verdicts = {
+    for seed in range(4):
+        network = random_network(5, 0.9 + 0.08 * seed, seed, b=0.1 * seed)
+        verdicts = [
             certify_esp(network, u, bracket=False, local=False).verdict
             for u in (AnyInput(), InputBox(-1, 1), Zero())
-        }
-        proved_any = certify_esp(network, AnyInput(), bracket=False).verdict == "proved"
-        assert not (proved_any and "refuted" in verdicts)
+        ]
+        assert not (verdicts[0] == "proved" and "refuted" in verdicts)
+        assert not (verdicts[1] == "proved" and verdicts[2] == "refuted")
 
 
 def test_the_bracket_is_certified() -> None:

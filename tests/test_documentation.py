@@ -81,7 +81,8 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     codes = {}
     for words in readme_commands():
         assert words[0] == "esntools"
-        codes[" ".join(words[1:3])] = main(words[1:])
+        code = main(words[1:])
+        codes.setdefault(" ".join(words[1:3]), code)
     verify = next(code for command, code in codes.items() if command.startswith("verify"))
     assert verify in (0, 1, 3)
     check = codes.pop("check certificate.json")

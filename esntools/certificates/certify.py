@@ -427,7 +427,7 @@ def _inconclusive(
         "repairs": [
             {"kind": r.kind, "value": r.value, "network_hash": r.network.content_hash} for r in repairs
         ],
-        "local": None if local is None else local.sentence,
+        "local": None if local is None else "Locally: " + local.sentence.removeprefix("Proved: "),
         "provenance": files.provenance(),
     }
     return Inconclusive(

@@ -190,7 +190,9 @@ class Ladder:
             return document
         parts, proved = self._parts(region.sector)
         if not parts:
-            # Every component has its own weights, though none fit all at once.
+            # Perron weights are exact for single units; for the rest they have succeeded.
+            reason = "the components that are left are single units, for which Perron weights are exact"
+            self._skip("the other rungs", where, reason)
             return self._joined(region, proved, [], "components", where)
         names = _order(max(len(p.units) for p in parts))
         for k, name in enumerate(names):
@@ -282,9 +284,11 @@ class Ladder:
         else:
             tried = [(p.units, p.candidate) for p in parts if p.candidate is not None]
             candidate = cascade(region.sector, [*proved, *tried])
-        if bound is None:
-            value = candidate.rate if candidate is not None else math.inf
-            bound = BoundReached(name, value, False, None, time.perf_counter() - start)
+        if candidate is None and bound is None:
+            return None
+        if bound is None and candidate is not None:
+            bound = BoundReached(name, candidate.rate, False, None, time.perf_counter() - start)
+        assert bound is not None
         document = self.verified(Rung(bound, candidate), region)
         self._note(bound, where, document)
         return document
