@@ -243,3 +243,15 @@ def test_verdict_survives_permutation_and_signature(seed: int) -> None:
     assert (first is None) == (second is None)
     if first is not None and second is not None:
         assert abs(first.rate - second.rate) < 1e-6
+
+
+@pytest.mark.parametrize("link", [1e308, 1e200, 1e3, 1e-308])
+def test_links_of_any_size_are_no_error(link: float) -> None:
+    W = np.zeros((5, 5))
+    W[:2, :2] = W[2:4, 2:4] = np.array([[0.3, 0.8], [-0.8, 0.3]])
+    W[2, 0] = W[4, 3] = link
+    whole = sector(W)
+    joined = cascade(whole, parts_of(whole))
+    assert (joined is not None) == (link < 1e100)
+    if joined is not None:
+        assert accepted(whole, joined)

@@ -32,6 +32,8 @@ _SHARES: Final = (0.01, 0.03, 0.1, 0.2, 0.35, 0.5, 0.7, 0.85, 0.95)
 _ROOM: Final = 1.0 + 1e-9
 #: Weights that differ by more would make the checker's integers long.
 _SPAN: Final = 2.0**200
+#: Squares of larger weights overflow.
+_LARGEST: Final = 1e140
 
 
 def _sparse(W: Any) -> Any:
@@ -243,6 +245,8 @@ def cascade(sector: Sector, parts: Sequence[tuple[IntArray, Candidate]]) -> Cand
         the blocks contract together, or a part comes with a theorem that is no norm.
     """
     n = len(sector.a)
+    if not abs(_sparse(sector.W)).max() < _LARGEST:
+        return None
     covered = np.zeros(n, dtype=np.bool_)
     given: list[_Block] = []
     for units, candidate in parts:
