@@ -17,7 +17,7 @@ import scipy.linalg
 from esntools._typing import Document, FloatArray
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
-from esntools.symbolic.pages import Element, Matrix, Words, number
+from esntools.symbolic.pages import Element, Matrix, Words, compared, number
 
 __all__ = [
     "NormNumbers",
@@ -30,6 +30,7 @@ __all__ = [
     "value",
 ]
 
+LEQ: Final = r"\leq"
 _VERTICES: Final = 8
 _BLOCKS: Final = 64
 #: The products of a larger matrix would take this page longer than the checker.
@@ -113,7 +114,7 @@ def _margin_words(name: str, factor: str, S: FloatArray, R: FloatArray) -> Words
     margin = _margin(S, R)
     return Words(
         f"The least margin of dominance over the rows of ${factor} {name} {factor}^T$ is "
-        f"${number(margin, False)} > 0$."
+        f"${compared(margin, '>', 0.0)}$."
     )
 
 
@@ -136,7 +137,8 @@ def _perron(witness: Document, s: Setting, rate: float) -> NormNumbers:
         [
             Matrix("v", v),
             Words(
-                f"The left side is at most ${number(ratio, True, 9)}$ times the right side, over all units."
+                "The greatest quotient of the left side by the right side, over all units, is "
+                rf"${compared(ratio, LEQ, 1.0)}$."
             ),
         ],
         lambda e: float(np.max(e / v)),
@@ -178,7 +180,7 @@ def _vertices(witness: Document, s: Setting, rate: float) -> NormNumbers:
         shown.append(
             Words(
                 "The least eigenvalue of $r^2 P - J^T P J$ over the vertices is "
-                f"${number(least, False)} > 0$."
+                f"${compared(least, '>', 0.0)}$."
             )
         )
     return NormNumbers(shown, *_p_bounds(P, R_P))
@@ -212,7 +214,8 @@ def _cascade(witness: Document, s: Setting, rate: float) -> NormNumbers:
             worst = max(worst, total / (rate * w[i]))
         shown.append(
             Words(
-                f"The left side is at most ${number(worst, True, 9)}$ times the right side, over all blocks."
+                "The greatest quotient of the left side by the right side, over all blocks, is "
+                rf"${compared(worst, LEQ, 1.0)}$."
             )
         )
     for k, (numbers, b) in enumerate(zip(inner, blocks)):
@@ -295,15 +298,19 @@ def input_words(inputs: Document) -> list[Element]:
 
 
 def slope_words(low: FloatArray, high: FloatArray) -> str:
-    """Return the slope bounds as a sentence's part."""
-    if np.ptp(low) == 0.0 and np.ptp(high) == 0.0:
-        return (
-            f"$l_i = {number(float(low[0]), False)}$ and $L_i = {number(float(high[0]), True)}$ for all units"
-        )
-    return (
-        f"$l_i$ from ${number(float(low.min()), False)}$ to ${number(float(low.max()))}$ and $L_i$ "
-        f"from ${number(float(high.min()))}$ to ${number(float(high.max()), True)}$"
-    )
+    """Return the slope bounds as a sentence's part.
+
+    >>> slope_words(np.zeros(2), np.array([0.5, 1.0]))
+    '$l_i = 0$ and $L_i$ from $0.5$ to $1$ for all units'
+    """
+
+    def span(name: str, values: FloatArray, up: bool) -> str:
+        least, most = float(values.min()), float(values.max())
+        if least == most:
+            return f"${name} = {number(least, up)}$"
+        return f"${name}$ from ${number(least, False)}$ to ${number(most, True)}$"
+
+    return f"{span('l_i', low, False)} and {span('L_i', high, True)} for all units"
 
 
 def ball_numbers(
@@ -339,8 +346,9 @@ def ball_numbers(
     elements: list[Element] = [
         Matrix(r"\bar{X}", centre[0] if p == 1 else centre),
         Words(
-            rf"The radius is $\rho = {number(radius)}$, and the left side of the condition is at most "
-            rf"${number(float(left.max()) / radius, True)}\, \rho$."
+            rf"The radius is $\rho = {number(radius)}$; the greatest quotient of the left side of the "
+            rf"condition by "
+            rf"$\rho$ is ${compared(float(left.max()) / radius, '<', 1.0)}$."
         ),
     ]
     return elements, centre, J
@@ -354,11 +362,12 @@ def unstable_numbers(ball_jacobian: FloatArray, witness: Document) -> list[Eleme
     count = int(np.sum(scipy.linalg.eigvalsh(P) < 0.0))
     return [
         Words(
-            f"$v^T P v = {number(float(v @ P @ v))} < 0$. At the centre of the ball the least margin "
-            f"of dominance over the rows of $R (P - J^T P J) R^T$ is ${number(_margin(S, R), False)}$, "
-            f"the largest multiplier has the absolute value ${number(float(eigenvalues.max()))}$, and "
-            f"$P$ has {count} negative "
-            + ("eigenvalue" if count == 1 else "eigenvalues")
-            + ": as many unstable directions."
+            f"$v^T P v = {compared(float(v @ P @ v), '<', 0.0)}$. At the centre of the ball the least "
+            f"margin of "
+            f"dominance over the rows of $R (P - J^T P J) R^T$ is ${compared(_margin(S, R), '>', 0.0)}$, "
+            f"the "
+            f"largest multiplier has the absolute value ${number(float(eigenvalues.max()))}$, and $P$ has "
+            f"{count} "
+            "negative " + ("eigenvalue" if count == 1 else "eigenvalues") + ": as many unstable directions."
         )
     ]

@@ -9,8 +9,8 @@ import numpy as np
 
 from esntools._typing import Document, FloatArray
 from esntools.network import EchoStateNetwork
-from esntools.symbolic.evidence import Setting, decode, input_words, norm_numbers, slope_words, value
-from esntools.symbolic.pages import Block, Display, Element, Matrix, Section, Words, number
+from esntools.symbolic.evidence import LEQ, Setting, decode, input_words, norm_numbers, slope_words, value
+from esntools.symbolic.pages import Block, Display, Element, Matrix, Section, Words, compared, number
 from esntools.symbolic.theorems import contraction, difference_lemma, positive_definite_lemma
 
 #: Values of the activation are sampled over the inputs: the page's numbers, not the checker's.
@@ -125,8 +125,8 @@ def attracting_balls(
             Words(f"Slopes: {slope_words(low, high)}."),
             *numbers.elements,
             Display(
-                rf"\mathrm{{size}}(\eta) = {number(numbers.size(eta), True)} < (1 - r)\, \rho = "
-                f"{number((1.0 - rate) * rho, False)}"
+                r"\mathrm{size}(\eta) = "
+                + compared(numbers.size(eta), "<", (1.0 - rate) * rho, r"(1 - r)\, \rho = ")
             ),
         ]
     if len(balls) > 1:
@@ -135,10 +135,9 @@ def attracting_balls(
         )
         elements.append(
             Words(
-                r"The balls are pairwise disjoint: in some component the centres differ by more than "
-                r"$\rho\, "
-                r"\mathrm{reach}_j + \rho'\, \mathrm{reach}_j'$, by at least "
-                f"${number(gap, False)} > 0$ more."
+                "The balls are pairwise disjoint: in some component the centres differ by more than "
+                r"$\rho\, \mathrm{reach}_j + \rho'\, \mathrm{reach}_j'$, by at least "
+                f"${compared(gap, '>', 0.0)}$ more."
             )
         )
     return elements
@@ -187,12 +186,10 @@ def tube_numbers(document: Document, network: EchoStateNetwork, states: FloatArr
             "With the construction of $P_k$ that the format recommends, the second and third condition read"
         ),
         Display(
-            rf"\max_k\, (\lambda \rho + \sqrt{{\eta^T |P| \eta}}) = {number(worst, True)} \leq "
-            rf"{number(rho, False)}"
+            r"\max_k\, (\lambda \rho + \sqrt{\eta^T |P| \eta}) = " + compared(worst, LEQ, rho, r"\rho = ")
         ),
         Display(
-            rf"\mathrm{{radius}}\, \sqrt{{\max_i \sum_j |(P_0)_{{ij}}|}} = {number(start, True)} \leq "
-            rf"{number(rho, False)}"
+            r"\mathrm{radius}\, \sqrt{\max_i \sum_j |(P_0)_{ij}|} = " + compared(start, LEQ, rho, r"\rho = ")
         ),
     ]
 
@@ -240,7 +237,7 @@ def tube(document: Document, network: EchoStateNetwork) -> list[Element]:
             "claim",
             [
                 Words(
-                    r"Let $\bar{x}_0, \ldots, \bar{x}_{{T}}$ be the states listed in the "
+                    rf"Let $\bar{{x}}_0, \ldots, \bar{{x}}_{{{T}}}$ be the states listed in the "
                     "certificate. For any two solutions $x, y$ under the signal that start within "
                     rf"${number(radius, False)}$ of $\bar{{x}}_0$ (Euclidean norm), and $0 \leq k \leq "
                     f"{T}$,"
@@ -338,10 +335,7 @@ def tube(document: Document, network: EchoStateNetwork) -> list[Element]:
                         + f" differ by at most ${number(epsilon)}$ in every component for ${steps} "
                         rf"\leq k \leq {T}$:"
                     ),
-                    Display(
-                        rf"2 \rho\, \lambda^{{{steps - start}}} = {number(left, True)} \leq "
-                        rf"{number(epsilon)}"
-                    ),
+                    Display(rf"2 \rho\, \lambda^{{{steps - start}}} = {compared(left, LEQ, epsilon)}"),
                 ],
             ),
         ]

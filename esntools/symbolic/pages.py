@@ -16,7 +16,19 @@ from typing import Final, TypeAlias, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["Block", "Display", "Element", "Matrix", "Page", "Section", "Words", "counted", "number", "plain"]
+__all__ = [
+    "Block",
+    "Display",
+    "Element",
+    "Matrix",
+    "Page",
+    "Section",
+    "Words",
+    "compared",
+    "counted",
+    "number",
+    "plain",
+]
 
 #: From this many rows or columns on a matrix is described and not shown.
 _SHOWN: Final = 6
@@ -38,6 +50,28 @@ def number(value: float, up: bool | None = None, digits: int = 6) -> str:
         mantissa, exponent = text.split("e")
         return rf"{mantissa} \times 10^{{{int(exponent)}}}"
     return text
+
+
+def compared(left: float, relation: str, right: float, between: str = "") -> str:
+    r"""Return ``left relation right`` as LaTeX, both rounded to the safe side; or that it does not hold.
+
+    Parameters
+    ----------
+    relation : {"<", r"\leq", ">"}
+    between : str, optional
+        What stands between the relation and the right side, such as ``r"r\, v = "``.
+
+    >>> compared(0.99999999, "<", 1.0), compared(2.0, r"\leq", 1.0)
+    ('0.99999999 < 1', '2 \\leq 1 \\quad \\mathrm{(does\\ not\\ hold)}')
+    """
+    up = relation != ">"
+    holds = {"<": left < right, r"\leq": left <= right, ">": left > right}[relation]
+    for digits in (6, 9, 12, 17):
+        a, b = number(left, up, digits), number(right, not up, digits)
+        # Rounding must not turn 0.9999999 < 1 into 1 < 1.
+        if not holds or (a != b and right not in (float(f"{left:.{digits}g}"),)) or left == right:
+            break
+    return f"{a} {relation} {between}{b}" + ("" if holds else r" \quad \mathrm{(does\ not\ hold)}")
 
 
 def counted(n: int, noun: str) -> str:

@@ -12,8 +12,19 @@ from esntools.activations import Activation
 from esntools.errors import InvalidInputError, UnsupportedError
 from esntools.network import EchoStateNetwork, Readout
 from esntools.symbolic import local_claims, refutations
-from esntools.symbolic.evidence import Setting, decode, input_words, norm_numbers, slope_words, value
-from esntools.symbolic.pages import Block, Display, Element, Matrix, Page, Section, Words, counted, number
+from esntools.symbolic.evidence import LEQ, Setting, decode, input_words, norm_numbers, slope_words, value
+from esntools.symbolic.pages import (
+    Block,
+    Display,
+    Element,
+    Matrix,
+    Page,
+    Section,
+    Words,
+    compared,
+    counted,
+    number,
+)
 from esntools.symbolic.theorems import (
     SOURCES,
     contraction,
@@ -276,8 +287,8 @@ def _washout(document: Document, size: Callable[[FloatArray], float], reach: Flo
                 ),
                 Display(
                     (r"2\, " if factor == 2 else "")
-                    + r"\mathrm{size}(\sigma 1)\, r^{{steps - start}} \max_j "
-                    rf"\mathrm{{reach}}_j = {number(left, True)} \leq {number(epsilon)}"
+                    + rf"\mathrm{{size}}(\sigma 1)\, r^{{{steps - start}}} \max_j \mathrm{{reach}}_j = "
+                    + compared(left, LEQ, epsilon)
                 ),
             ],
         ),

@@ -20,7 +20,7 @@ def krawczyk(p: int) -> list[Element]:
     return [
         Words(
             (
-                r"The lifted map takes $X = (X_0, \ldots, X_{{p - 1}})$ to $f(X)_j = (I - A) "
+                rf"The lifted map takes $X = (X_0, \ldots, X_{{{p - 1}}})$ to $f(X)_j = (I - A) "
                 r"X_{j-1} + A \varphi(V X_{j-1} + Q (X_{j-1} \circ X_{j-1}) + h_j)$, indices "
                 f"modulo {p}, where $h_j$ is the drive of phase $j$. Its fixed points are the "
                 f"{p}-periodic solutions. Let $G(X) = X - f(X)$."
