@@ -34,6 +34,14 @@ __all__ = [
 _SHOWN: Final = 6
 
 
+def _rounded(value: float, up: bool | None, digits: int) -> str:
+    text = f"{value:.{digits}g}"
+    if up is not None and value and float(text) != value and (float(text) < value) == up:
+        step = 10.0 ** (math.floor(math.log10(abs(value))) + 1 - digits)
+        text = f"{float(text) + (step if up else -step):.{digits}g}"
+    return text
+
+
 def number(value: float, up: bool | None = None, digits: int = 6) -> str:
     r"""Return a number as LaTeX; with `up`, rounded in that direction so that a bound stays one.
 
@@ -42,10 +50,7 @@ def number(value: float, up: bool | None = None, digits: int = 6) -> str:
     """
     if not math.isfinite(value):
         return r"\infty" if value > 0 else r"-\infty"
-    text = f"{value:.{digits}g}"
-    if up is not None and value and float(text) != value and (float(text) < value) == up:
-        step = 10.0 ** (math.floor(math.log10(abs(value))) + 1 - digits)
-        text = f"{float(text) + (step if up else -step):.{digits}g}"
+    text = _rounded(value, up, digits)
     if "e" in text:
         mantissa, exponent = text.split("e")
         return rf"{mantissa} \times 10^{{{int(exponent)}}}"
@@ -65,13 +70,16 @@ def compared(left: float, relation: str, right: float, between: str = "") -> str
     ('0.99999999 < 1', '2 \\leq 1 \\quad \\mathrm{(does\\ not\\ hold)}')
     """
     up = relation != ">"
-    holds = {"<": left < right, r"\leq": left <= right, ">": left > right}[relation]
-    for digits in (6, 9, 12, 17):
-        a, b = number(left, up, digits), number(right, not up, digits)
-        # Rounding must not turn 0.9999999 < 1 into 1 < 1.
-        if not holds or (a != b and right not in (float(f"{left:.{digits}g}"),)) or left == right:
-            break
-    return f"{a} {relation} {between}{b}" + ("" if holds else r" \quad \mathrm{(does\ not\ hold)}")
+
+    def holds(a: float, b: float) -> bool:
+        return {"<": a < b, r"\leq": a <= b, ">": a > b}[relation]
+
+    if not holds(left, right):
+        return rf"{number(left)} {relation} {between}{number(right)} \quad \mathrm{{(does\ not\ hold)}}"
+    # Rounding must not turn 0.9999999 < 1 into 1 < 1.
+    shown = (d for d in (6, 9, 12) if holds(float(_rounded(left, up, d)), float(_rounded(right, not up, d))))
+    digits = next(shown, 17)
+    return f"{number(left, up, digits)} {relation} {between}{number(right, not up, digits)}"
 
 
 def counted(n: int, noun: str) -> str:

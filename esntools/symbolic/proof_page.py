@@ -155,7 +155,7 @@ def _claim(document: Document) -> list[Element]:
                     + (f", $s = {steps}$" if steps is not None and range_ != "global" else "")
                     + ","
                 ),
-                Display(f"N({new}) \\leq r\\, N({old}), \\quad r = {number(rate, True, 9)}"),
+                Display(f"N({new}) \\leq r\\, N({old}), \\quad r = {compared(rate, '<', 1.0)}"),
             ],
         ),
         Words(
@@ -317,7 +317,7 @@ def _proved(document: Document, network: EchoStateNetwork) -> list[Element]:
     return [
         *elements,
         Section("The numbers"),
-        Words(rf"$r = {number(rate, True, 9)}$, and {slope_words(low, high)}."),
+        Words(rf"$r = {compared(rate, '<', 1.0)}$, and {slope_words(low, high)}."),
         *numbers.elements,
         *_washout(document, numbers.size, numbers.reach),
     ]
