@@ -219,6 +219,7 @@ def _plain(value: Any) -> Any:
 
 def _verdict_document(verdict: Verdict) -> Document:
     result = verdict.result
+    washout = getattr(result, "washout", None)
     return {
         "key": verdict.key,
         "question": verdict.question,
@@ -228,6 +229,8 @@ def _verdict_document(verdict: Verdict) -> Document:
         "sentence": result.sentence,
         "proved_gain": result.proved_gain,
         "refuted_gain": result.refuted_gain,
+        "washout": None if washout is None else washout.steps,
+        "strength": getattr(result, "strength", None),
         "network_hash": result.network_hash,
         "bounds": [
             {"name": b.name, "value": b.value, "proves": b.proves, "critical_gain": b.critical_gain}
