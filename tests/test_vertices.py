@@ -168,7 +168,11 @@ def test_nothing_is_proved_beyond_the_dual_gain() -> None:
         rung = common_quadratic(of)
         assert rung.bound.dual is not None
         assert rung.bound.dual <= 1.003
-        assert common_quadratic(of.scaled(1.01 * rung.bound.dual)).candidate is None
+        beyond = common_quadratic(of.scaled(1.01 * rung.bound.dual))
+        assert beyond.candidate is None
+        assert beyond.bound.value > 0.999
+        assert beyond.bound.critical_gain is not None
+        assert beyond.bound.critical_gain < 1.0
 
 
 def test_the_critical_gain_lies_between_the_lurie_rung_and_the_dual() -> None:

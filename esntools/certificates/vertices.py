@@ -27,6 +27,8 @@ __all__ = ["MOST_UNITS", "common_quadratic", "vertex_radius"]
 _NAME: Final = "common-quadratic"
 #: The checker enumerates 2^n vertices.
 MOST_UNITS: Final = 12
+#: Up to here a bisection of the gain takes well under a second.
+_QUICK: Final = 6
 #: Growth of the weight in the barrier: moderate, so that few Newton steps return to the central path.
 _GROWTH: Final = 1.6
 
@@ -173,8 +175,11 @@ class _Barrier:
         return low
 
 
-def _norm_at(J: FloatArray, rate: float, P: FloatArray, deadline: float) -> tuple[FloatArray | None, float]:
-    """Return P for this rate, or None; and the least dual bound met, negative when none exists."""
+def _norm_at(J: FloatArray, rate: float, P: FloatArray, deadline: float) -> tuple[bool, FloatArray, float]:
+    """Return whether a norm with this rate was found, the last P, and the least dual bound.
+
+    A negative dual bound says that there is none.
+    """
     worst = _worst(J, P)
     search = _Barrier(J, rate, P, np.argsort(-worst)[: 2 * J.shape[1]])
     for _ in range(300):
@@ -188,7 +193,7 @@ def _norm_at(J: FloatArray, rate: float, P: FloatArray, deadline: float) -> tupl
         except np.linalg.LinAlgError:
             break
         if float(worst.max()) < rate**2 * (1.0 - 1e-7):
-            return search.P, search.dual
+            return True, search.P, search.dual
         if decrement < 2.0:
             beyond = np.flatnonzero(worst >= rate**2)
             beyond = beyond[np.argsort(-worst[beyond])]
@@ -200,7 +205,7 @@ def _norm_at(J: FloatArray, rate: float, P: FloatArray, deadline: float) -> tupl
                 if search.t + gap < 0.0 or gap < 1e-7:
                     break
                 search.weight *= _GROWTH
-    return None, search.dual
+    return False, search.P, search.dual
 
 
 def _candidate(P: FloatArray, J: FloatArray) -> Candidate | None:
@@ -233,13 +238,15 @@ def common_quadratic(sector: Sector, *, deadline: float = math.inf, optimise: bo
     deadline : float, default inf
         Value of `time.perf_counter` at which the search stops.
     optimise : bool, default False
-        Also bisect the gain. Otherwise the critical gain is 1 on success, and unknown without.
+        Also bisect the gain. Otherwise the critical gain is 1 on success, and without success it is sought
+        for up to 6 units only.
 
     Returns
     -------
     Rung
-        `value` is the contraction factor of the best norm met. `dual` is a gain from which on products of
-        vertices do not shrink, or 1 when a dual matrix excludes every quadratic norm.
+        `value` is the contraction factor of the best norm met, or the radius of the vertices where that is
+        1 or more already. `dual` is a gain from which on products of vertices do not shrink, or 1 when a dual
+        matrix excludes every quadratic norm.
 
     Examples
     --------
@@ -263,15 +270,19 @@ def common_quadratic(sector: Sector, *, deadline: float = math.inf, optimise: bo
     if value < 1.0:
         best = P
     elif radius < 1.0:
-        best, excluded = _norm_at(J, 1.0, P, deadline)
+        found, P, excluded = _norm_at(J, 1.0, P, deadline)
+        best = P if found else None
+        value = min(value, math.sqrt(float(_worst(J, P).max())))
         if excluded < 0.0:
             dual = 1.0 if dual is None else min(dual, 1.0)
+    else:
+        value = radius
     if best is not None:
         best = _faster(J, best, radius, deadline)
         value = math.sqrt(float(_worst(J, best).max()))
     candidate = None if best is None else _candidate(best, J)
     gain = 1.0 if candidate is not None else None
-    if optimise:
+    if optimise or (candidate is None and n <= _QUICK):
         gain = _critical_gain(sector, np.eye(n) if best is None else best, gain, dual, deadline)
     return Rung(BoundReached(_NAME, value, False, gain, time.perf_counter() - start, dual), candidate)
 
@@ -283,11 +294,11 @@ def _faster(J: FloatArray, P: FloatArray, radius: float, deadline: float) -> Flo
         if high - low < 0.02 * (1.0 - low) or time.perf_counter() > deadline:
             break
         middle = 0.5 * (low + high)
-        better, _ = _norm_at(J, middle, P, deadline)
-        if better is None:
-            low = middle
-        else:
+        found, better, _ = _norm_at(J, middle, P, deadline)
+        if found:
             P, high = better, math.sqrt(float(_worst(J, better).max()))
+        else:
+            low = middle
     return P
 
 
@@ -301,9 +312,9 @@ def _critical_gain(
         high = min(high, 1.0)
     while high - low > 2e-3 * high and time.perf_counter() < deadline:
         middle = 0.5 * (low + high)
-        better, _ = _norm_at(_vertices(sector.scaled(middle)), 1.0, P, deadline)
-        if better is None:
-            high = middle
-        else:
+        found, better, _ = _norm_at(_vertices(sector.scaled(middle)), 1.0, P, deadline)
+        if found:
             low, P = middle, better
+        else:
+            high = middle
     return low if low > 0.0 else None
