@@ -90,7 +90,7 @@ def thresholds(sizes, leaks, count):
             for a in leaks:
                 gains = {name: [] for name in REACHING}
                 duals, seconds = [], 0.0
-                number = count if n <= 100 else 3
+                number = 5 * count if n <= 10 else count if n <= 100 else 3
                 for seed in range(number):
                     sector = sector_of(network(n, kind, seed), a)
                     for name, rung in REACHING.items():
@@ -231,7 +231,12 @@ def main():
     parser.add_argument("what", nargs="*", choices=["thresholds", "times", []], default=[])
     parser.add_argument("--sizes", type=int, nargs="+", default=(10, 50, 100))
     parser.add_argument("--leaks", type=float, nargs="+", default=(1.0, 0.3, 0.1))
-    parser.add_argument("--count", type=int, default=8, help="networks per row; three beyond 100 units")
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=8,
+        help="networks per row; five times as many up to 10 units, three beyond 100",
+    )
     parser.add_argument("--large", action="store_true", help="also the sizes that take minutes")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds for each of cvxpy's solvers")
     parser.add_argument("--check-up-to", type=int, default=200, help="largest N whose result is checked")
