@@ -197,6 +197,57 @@ def test_an_unknown_activation_is_assumed_to_have_its_slopes() -> None:
     assert check_certificate(known).verdict == "invalid"
 
 
+def test_a_ball_is_entered_when_the_step_of_its_centre_is_short_enough() -> None:
+    # x+ = x / 2 moves the centre 0.125 by 0.0625, and half of the radius must exceed that.
+    network = EchoStateNetwork([[0.5]], activation="identity")
+    for radius, expected in ((0.125 + 2.0**-20, True), (0.125, False), (0.125 - 2.0**-20, False)):
+        part = slopes_section(
+            "ball", ones(1), ones(1), centre=np.array([0.125]), fine=np.zeros(1), radius=radius
+        )
+        ball = {"theorem": "perron-weights", "rate": 0.5, "slopes": part, "witness": {"weights": ones(1)}}
+        claim = {"inputs": {"kind": "zero"}, "responses": 1}
+        document = local_document(
+            network, "attracting-balls", claim=claim, witness={"balls": [ball]}, notes={}
+        )
+        assert check_certificate(document).valid == expected
+        assert (naive_outcome(document) == "valid") == expected
+
+
+def test_an_unstable_point_must_be_unstable_in_all_of_its_ball() -> None:
+    # x+ = tanh(-1.5 x): the slope at the rim, -1.5 sech(1.5 r)^2, is -1 at r = 0.439; I - J is nowhere
+    # singular. Enclosures about a midpoint lose a little.
+    network = EchoStateNetwork([[-1.5]])
+    for radius, expected in ((0.4, True), (0.45, False), (0.58, False)):
+        ball = {
+            "centre": np.zeros(1), "fine": np.zeros(1), "radius": radius, "C": np.array([[0.45]]),
+        }  # fmt: skip
+        witness = {
+            "input": np.zeros((1, 0)), "ball": ball, "P": -np.eye(1), "R": np.eye(1), "v": ones(1),
+        }  # fmt: skip
+        document = refuted_document(network, "unstable-fixed-point", Zero(), witness=witness, notes={})
+        assert check_certificate(document).valid == expected, radius
+        assert (naive_outcome(document) == "valid") == expected
+
+
+def test_bounds_of_quadratic_norms_hold_and_are_sharp() -> None:
+    rng = np.random.default_rng(7)
+    for n in (1, 2, 5):
+        A, V = rng.normal(size=(2, n, n))
+        P = np.round((A @ A.T + 0.1 * np.eye(n)) * 2**30) / 2**30
+        rows = check.Matrix.of(n, n, V.ravel().tolist()).rows()
+        matrices = [check.Matrix.of(n, n, M.ravel().tolist()) for M in (P, congruence(P))]
+        norm, inverse, e = check.quadratic(rows, *matrices), np.linalg.inv(P), rng.uniform(size=n)
+        for found, least in (
+            (norm.reach(), np.sqrt(np.diag(inverse))), (norm.tilt(), np.sqrt(np.diag(V @ inverse @ V.T)))
+        ):  # fmt: skip
+            ratios = np.array([float(x) for x in found]) / least
+            assert np.all((ratios >= 1.0 - 1e-12) & (ratios < 1.25))
+        assert float(norm.size([F(x) for x in e])) == pytest.approx(math.sqrt(e @ abs(P) @ e), rel=1e-12)
+        for wrong in (-1.0, 0.0):
+            with pytest.raises(check.Invalid, match="positive definite"):
+                check.quadratic(rows, check.Matrix.of(n, n, (wrong * P).ravel().tolist()), matrices[1])
+
+
 # -- enclosures --------------------------------------------------------------------------------------------
 
 
