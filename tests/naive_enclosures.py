@@ -108,8 +108,11 @@ def sine(x: Q) -> Interval:
     y, radius = math.floor((ends[0] + ends[1]) / 2 * GRID) * Q(1, GRID), ends[1] - ends[0] + Q(2, GRID)
     term = total = (y, y)
     for n in range(3, 80, 2):
-        term = out(*times(term, (-y * y / (n * (n - 1)),) * 2))
+        factor = -y * y / (n * (n - 1))
+        term = out(term[1] * factor, term[0] * factor)
         total = total[0] + term[0], total[1] + term[1]
+        if n > 5 and magnitude(term) <= Q(2, GRID):
+            break
     rest = radius + magnitude(term)
     return max(Q(-1), total[0] - rest), min(Q(1), total[1] + rest)
 
@@ -316,6 +319,8 @@ def secants_lie_in(name: str, z: Interval, star: Interval, bound: Interval, dept
         centre = chord(name, (middle, middle), star)
         if inside((centre[0] - change, centre[1] + change), bound):
             return True
+        if centre[1] < bound[0] or centre[0] > bound[1]:
+            return False
     if depth == 0:
         return False
     middle = (z[0] + z[1]) / 2

