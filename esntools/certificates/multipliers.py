@@ -46,6 +46,8 @@ _COARSE, _FINE = 7, 49
 _GROWTH, _CENTRED, _NEAR = 1.2, 2.0, 3.0
 #: Entries added at a time, and at most, per unit.
 _ADDED, _MOST = 0.4, 14
+#: A step costs about the square of the number of entries, a second at this many; and the largest network.
+_ENTRIES, _UNITS = 2000, 400
 
 
 def multiplier_obstacle(network: EchoStateNetwork) -> str:
@@ -178,7 +180,7 @@ class _Search:
         rows, columns = self._slack(self.x)
         wish = np.abs(Y) / (1.0 / rows[:, None] + 1.0 / columns[None, :])
         wish[self.rows, self.columns] = 0.0
-        count = min(math.ceil(_ADDED * n), _MOST * n - len(self._off), n * n - 1)
+        count = min(math.ceil(_ADDED * n), min(_MOST * n, _ENTRIES) - len(self._off), n * n - 1)
         if count <= 0:
             return False
         chosen = np.argpartition(-wish.ravel(), count)[:count]
@@ -397,7 +399,7 @@ def zero_input_multipliers(network: EchoStateNetwork, *, deadline: float = math.
     -------
     Rung
         Its candidate, if any, is valid for the input class `Zero` only. `dual` is 1 when a dual matrix shows
-        that no Q succeeds. Without a candidate when `multiplier_obstacle` names a reason.
+        that no Q succeeds. Nothing is tried beyond 400 units, or when `multiplier_obstacle` names a reason.
 
     Examples
     --------
@@ -413,7 +415,7 @@ def zero_input_multipliers(network: EchoStateNetwork, *, deadline: float = math.
         seconds = time.perf_counter() - start
         return Rung(BoundReached(_NAME, value, False, gain, seconds, dual), candidate)
 
-    if multiplier_obstacle(network):
+    if multiplier_obstacle(network) or network.n_units > _UNITS or time.perf_counter() > deadline:
         return rung(math.inf, None, None, None)
     folded = network.folded() if network.W_fb is not None else network
     W, a = folded.dense_W(), folded.leak_rate
@@ -443,6 +445,7 @@ def zero_input_multipliers(network: EchoStateNetwork, *, deadline: float = math.
             break
         if decrement < _CENTRED:
             search.weight *= _GROWTH
-    value = _reach(W, a, top, search.best_Q)
+    in_time = len(a) <= 100 or time.perf_counter() < deadline
+    value = _reach(W, a, top, search.best_Q) if in_time else math.inf
     gain = 1.0 / value if 0.0 < value < math.inf else None
     return rung(value, gain, candidate, 1.0 if search.dual_t < 0.0 else None)
