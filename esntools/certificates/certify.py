@@ -50,8 +50,8 @@ _NORMS: Final = {
 }
 #: Shares of a budget: for proving; of the rest, for refuting; of the rest, for bracket and repair.
 _PROVING: Final = 0.6
-_REFUTING: Final = 0.5
-_EDGES: Final = 0.5
+_REFUTING: Final = 0.4
+_EDGES: Final = 0.7
 _NO_REPAIRS: Final[tuple[Repair, ...]] = ()
 
 
@@ -265,7 +265,7 @@ def _edges(
     """Return the bracket and the repairs."""
     network, now = asked.network, time.perf_counter()
     edges = find_bracket(
-        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=now + 0.6 * (deadline - now),
+        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=now + 0.7 * (deadline - now),
         epsilon=asked.epsilon, progress=asked.progress,
     )  # fmt: skip
     if verdict == "proved":

@@ -259,8 +259,8 @@ def find_bracket(
     if network.W_fb is not None:
         return Bracket()
     now = time.perf_counter()
-    # Half of the time for each edge; what the first leaves is the second's.
-    half = deadline if math.isinf(deadline) else now + 0.5 * max(0.0, deadline - now)
+    # The proved edge is what a repair needs, and takes a bounded effort; what it leaves is the other's.
+    half = deadline if math.isinf(deadline) else now + 0.8 * max(0.0, deadline - now)
     progress("bracket: larger weights that are proved", 0.0)
     search = _Gains(network, half, epsilon)
     limit = _LARGEST if verdict == "proved" else 1.0
