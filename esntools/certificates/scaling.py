@@ -406,6 +406,15 @@ def optimal_lurie(
     -------
     Rung
         Its `scaling` are the multipliers; `bound.dual` is the gain that no multipliers exceed.
+
+    Examples
+    --------
+    A pair of units that turns by 1.69, at leak rate 0.3: the limit is 1.7.
+
+    >>> W = np.array([[0.0, -1.69], [1.69, 0.0]])
+    >>> rung = optimal_lurie(Sector(W, np.full(2, 0.3), np.zeros(2), np.ones(2)), optimise=True)
+    >>> print(f"{rung.bound.value:.4f}", rung.candidate is not None, rung.bound.dual < 1.01)
+    0.9941 True True
     """
     began = time.perf_counter()
     half = 0.5 * (sector.high - sector.low)
