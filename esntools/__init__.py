@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from esntools.certificates import certify_repair as certify_repair
     from esntools.certificates import certify_tube as certify_tube
     from esntools.certificates import check_certificate as check_certificate
+    from esntools.certificates import find_large_input_threshold as find_large_input_threshold
     from esntools.errors import EsntoolsError as EsntoolsError
     from esntools.errors import EsntoolsWarning as EsntoolsWarning
     from esntools.errors import FileFormatError as FileFormatError
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from esntools.lyapunov import conditional_lyapunov_spectrum as conditional_lyapunov_spectrum
     from esntools.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from esntools.network import EchoStateNetwork as EchoStateNetwork
+    from esntools.plotting import plot_witness as plot_witness
     from esntools.readout import Readout as Readout
     from esntools.report import write_report as write_report
     from esntools.series import Series as Series
@@ -59,7 +61,9 @@ if TYPE_CHECKING:
     from esntools.simulation import forecast as forecast
     from esntools.study import Study as Study
     from esntools.study import run_study as run_study
+    from esntools.symbolic import critical_gains as critical_gains
     from esntools.symbolic import derive as derive
+    from esntools.symbolic.proof_page import proof_page as proof_page
     from esntools.tasks import flip_flop as flip_flop
     from esntools.training import Fit as Fit
     from esntools.training import fit as fit
@@ -82,6 +86,7 @@ _HOMES = {
         "certify_repair",
         "certify_tube",
         "check_certificate",
+        "find_large_input_threshold",
     ],
     "errors": [
         "EsntoolsError",
@@ -96,12 +101,13 @@ _HOMES = {
     "interop": ["from_reservoirpy", "reservoir_weights", "to_reservoirpy"],
     "lyapunov": ["LyapunovSpectrum", "conditional_lyapunov_spectrum", "lyapunov_spectrum"],
     "network": ["EchoStateNetwork"],
+    "plotting": ["plot_witness"],
     "readout": ["Readout"],
     "report": ["write_report"],
     "series": ["Series", "read_series"],
     "simulation": ["Forecast", "Trajectory", "drive", "forecast"],
     "study": ["Study", "run_study"],
-    "symbolic": ["derive"],
+    "symbolic": ["critical_gains", "derive", "proof_page"],
     "tasks": ["flip_flop"],
     "training": ["Fit", "fit", "valid_prediction_time"],
     "zoo": ["ZooModel", "load as load_model", "zoo_names"],

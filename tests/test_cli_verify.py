@@ -103,6 +103,19 @@ def test_a_signal_gets_a_local_certificate_that_checks(
     assert json.loads(capsys.readouterr().out)["verdict"] == "local"
 
 
+def test_the_proof_is_written_to_be_read(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    random_network(0.6).save("m.npz")
+    assert cli.main(["verify", "m.npz", "--any", "-o", "c.json", "--proof", "p.tex"]) == 0
+    assert r"\begin{theorem}" in (desk / "p.tex").read_text()
+    assert "p.tex: what is certified, and why" in said(capsys)
+    random_network(1.4).save("m.npz")
+    assert cli.main(["verify", "m.npz", "--zero", "-q", "-o", "c.json", "--proof", "p.txt"]) == 1
+    assert "DOES NOT FORGET" in (desk / "p.txt").read_text()
+    assert cli.main(["verify", "m.npz", "--any", "--budget", "0", "-o", "c.json", "--proof", "q.txt"]) == 3
+    assert "q.txt: not written; nothing is proved or refuted" in said(capsys)
+    assert cli.main(["verify", "m.npz", "--any", "--proof", "p.pdf"]) == 2
+
+
 def test_an_assumption_has_an_exit_code_of_its_own(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
     phi = Activation.from_sympy("atan(x)/2")
     EchoStateNetwork([[0.9]], activation=phi, W_in=[[1.0]]).save("m.npz")

@@ -22,7 +22,10 @@ from esntools.network import EchoStateNetwork, Readout
 from esntools.report import write_report
 from esntools.report.equations import equation_svg, report_equations
 from esntools.report.figures import to_svg
+from esntools.report.proofs import page_html, proof_of
 from esntools.report.tables import audit_text, report_tables
+from esntools.symbolic.pages import Block, Display, Matrix, Section, Words
+from esntools.symbolic.pages import Page as Proof
 
 VOID = {"meta", "br", "link", "img", "hr"}
 
@@ -234,3 +237,43 @@ def test_svg_ids_start_with_the_key_and_do_not_depend_on_when() -> None:
     assert ids
     assert all(name.startswith("vpt-") for name in ids)
     assert 'aria-label="a &lt; b"' in first
+
+
+def test_the_proof_of_the_certificate_is_beside_the_page_and_on_it(reports: dict[str, Path]) -> None:
+    for name, study in (("henon", henon_study()), ("switching", switching_study())):
+        folder = reports[name].parent
+        decided = [v for v in study.verdicts if v.result.verdict != "inconclusive"]
+        assert decided
+        assert len(list(folder.glob("proof*.tex"))) == len(list(folder.glob("proof*.txt"))) == len(decided)
+        words = Page(reports[name].read_text()).words
+        for verdict in decided:
+            page = proof_of(verdict.result.document, verdict.network)
+            assert page is not None
+            if verdict.key != "closed loop":
+                assert f"{page.title}: the theorem" in words
+                assert "The numbers" in words or verdict.result.verdict == "refuted"
+            assert any(p.read_text() == page.latex() for p in folder.glob("proof*.tex"))
+        assert (folder / "derivation.tex").exists()
+    assert proof_of(None, study.network) is None
+    assert proof_of({"format": "esntools-inconclusive"}, study.network) is None
+
+
+def test_proofs_are_drawn_without_a_trace_of_latex() -> None:
+    page = Proof(
+        "Title",
+        [
+            Section("A $x$"),
+            Words(r"Let $x_k \leq 1$ ``so'' \textbf{now}, <i> & 2--3."),
+            Block("theorem", "of $A$", [Display(r"A x \leq 1"), Words(r"\texttt{a_b}")]),
+            Matrix("V", np.eye(2)),
+            Matrix("V", np.eye(9)),
+        ],
+    )
+    html = page_html(page)
+    words = Page(html).words
+    assert "“so” now , <i> & 2–3." in words
+    assert "Theorem (of A)." in words
+    assert html.count("<svg") == 4
+    assert "matrix of 9 x 9 numbers" in words
+    assert "\\" not in words
+    assert "$" not in html

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from esntools.certificates.certify import certify_esp as certify_esp
     from esntools.certificates.documents import CheckResult as CheckResult
     from esntools.certificates.documents import check_certificate as check_certificate
+    from esntools.certificates.large_input import LargeInputThreshold as LargeInputThreshold
+    from esntools.certificates.large_input import find_large_input_threshold as find_large_input_threshold
     from esntools.certificates.repair import certify_repair as certify_repair
     from esntools.certificates.sectors import BoundReached as BoundReached
     from esntools.certificates.tube import NoTube as NoTube
@@ -28,6 +30,7 @@ _HOMES = {
     "CheckResult": "documents",
     "EchoIndexBound": "attracting",
     "Inconclusive": "verdicts",
+    "LargeInputThreshold": "large_input",
     "NoTube": "tube",
     "Refuted": "verdicts",
     "Repair": "verdicts",
@@ -39,6 +42,7 @@ _HOMES = {
     "certify_repair": "repair",
     "certify_tube": "tube",
     "check_certificate": "documents",
+    "find_large_input_threshold": "large_input",
 }
 
 __all__ = [
@@ -47,6 +51,7 @@ __all__ = [
     "CheckResult",
     "EchoIndexBound",
     "Inconclusive",
+    "LargeInputThreshold",
     "NoTube",
     "Refuted",
     "Repair",
@@ -58,6 +63,7 @@ __all__ = [
     "certify_repair",
     "certify_tube",
     "check_certificate",
+    "find_large_input_threshold",
 ]
 
 

@@ -253,6 +253,9 @@ def make_parser() -> argparse.ArgumentParser:
     verify.add_argument(
         "--repair", metavar="PATH", help="write a network that is proved, with W or the leak made smaller"
     )
+    verify.add_argument(
+        "--proof", metavar="PATH", help="write what the certificate proves, and why (.tex or .txt)"
+    )
     _output_option(verify, "certificate (default: JSON on standard output)")
 
     check = add("check", "verify a certificate again by independent code")

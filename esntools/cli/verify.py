@@ -7,7 +7,7 @@ import math
 import textwrap
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from esntools.cli.console import ASSUMED, DONE, NO, UNDECIDED, ProgressLine
 from esntools.cli.sources import check_writable, emit, read_network, read_signal
@@ -135,6 +135,20 @@ def _write_repair(
         progress.say("  its readout was made for the other weights; fit it again")
 
 
+def _write_proof(
+    path: str, document: dict[str, Any] | None, network: EchoStateNetwork, progress: ProgressLine
+) -> None:
+    from esntools.files import write_text
+    from esntools.symbolic import proof_page
+
+    if document is None or document.get("format") != "esntools-certificate":
+        progress.say(f"{path}: not written; nothing is proved or refuted")
+        return
+    page = proof_page(document, network)
+    write_text(Path(path), page.latex() if path.lower().endswith(".tex") else page.text())
+    progress.say(f"{path}: what is certified, and why")
+
+
 def verify_command(options: Namespace, progress: ProgressLine) -> int:
     from esntools.certificates.certify import certify_esp
     from esntools.certificates.verdicts import Certified, Inconclusive, meaning
@@ -142,6 +156,7 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
 
     check_writable(options.output)
     check_writable(options.repair, (".npz",))
+    check_writable(options.proof, (".tex", ".txt"))
     network = read_network(options.source)
     if options.closed_loop:
         network = network.closed_loop()
@@ -172,6 +187,9 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
         _say(progress, f"Evidence (simulated, not proved): {evidence.sentence}.")
     if options.repair is not None:
         _write_repair(options, result, repairs, network, progress)
+    if options.proof is not None:
+        shown = result.document if local is None else local.document
+        _write_proof(options.proof, shown, network, progress)
     if options.output is not None and result.verdict != "inconclusive":
         progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
     elif options.output is not None:

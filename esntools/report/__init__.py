@@ -12,13 +12,16 @@ from typing import Any, Final
 import jinja2
 
 from esntools import files
+from esntools._typing import Document
 from esntools.certificates.verdicts import meaning
 from esntools.errors import InvalidInputError
 from esntools.excitable import write_graph
 from esntools.report.equations import report_equations
 from esntools.report.figures import ReportFigure, report_figures
+from esntools.report.proofs import page_html, proof_of
 from esntools.report.tables import audit_text, bounds_table, report_tables
 from esntools.study.findings import Study, Verdict, study_document
+from esntools.symbolic.pages import Page
 
 __all__ = ["write_report"]
 
@@ -42,10 +45,33 @@ _CLOSED: Final = {
 }
 
 
-def _certificate_name(study: Study, verdict: Verdict) -> str:
+def _file_name(study: Study, verdict: Verdict, stem: str, suffix: str) -> str:
     if verdict is study.verdicts[0]:
-        return "certificate.json"
-    return f"certificate-{re.sub(r'[^a-z0-9]+', '-', verdict.key.lower())}.json"
+        return f"{stem}{suffix}"
+    return f"{stem}-{re.sub(r'[^a-z0-9]+', '-', verdict.key.lower())}{suffix}"
+
+
+def _certificate_name(study: Study, verdict: Verdict) -> str:
+    return _file_name(study, verdict, "certificate", ".json")
+
+
+def _local(verdict: Verdict) -> Document | None:
+    """Return the certificate of what is proved near a response, where there is one."""
+    document: Document | None = getattr(getattr(verdict.result, "local", None), "document", None)
+    return document
+
+
+def _proofs(study: Study) -> list[tuple[Verdict, str, Page]]:
+    """Return the page that explains each certificate, and its file's name without suffix."""
+    found = []
+    for verdict in study.verdicts:
+        if verdict.result.verdict != "inconclusive":
+            page, stem = proof_of(verdict.result.document, verdict.network), "proof"
+        else:
+            page, stem = proof_of(_local(verdict), verdict.network), "local-proof"
+        if page is not None:
+            found.append((verdict, _file_name(study, verdict, stem, ""), page))
+    return found
 
 
 def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
@@ -71,14 +97,17 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
         "bounds": bounds_table(verdict),
         "file": _certificate_name(study, verdict) if decided else "",
         "check": "It agreed when this page was made." if decided else "",
+        "proof": "",
     }
 
 
 def _verdict_parts(study: Study) -> list[dict[str, Any]]:
     """Return the parts in order; a table of bounds that has been shown is not shown again."""
     parts: list[dict[str, Any]] = []
+    proofs = {id(verdict): name for verdict, name, _ in _proofs(study)}
     for verdict in study.verdicts:
         part = _verdict_part(study, verdict)
+        part["proof"] = proofs.get(id(verdict), "")
         seen = [p["bounds"].rows for p in parts if p["bounds"] is not None]
         part["same_bounds"] = part["bounds"] is not None and part["bounds"].rows in seen
         if part["same_bounds"]:
@@ -138,6 +167,15 @@ def _references(study: Study) -> list[str]:
     return lines
 
 
+def _shown_proof(study: Study) -> dict[str, str] | None:
+    """Return the page of the last certificate that is not about the closed loop, to be read on the spot."""
+    found = [(v, name, page) for v, name, page in _proofs(study) if v.key != "closed loop"]
+    if not found:
+        return None
+    _, name, page = found[-1]
+    return {"title": page.title, "name": name, "html": page_html(page)}
+
+
 def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[str, str]]) -> str:
     page: str = (
         _environment()
@@ -147,6 +185,7 @@ def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[s
             figures=figures,
             maths=report_equations(study.network),
             verdicts=_verdict_parts(study),
+            proof=_shown_proof(study),
             tables=report_tables(study, names),
             audit=audit_text(study),
             n_further=_further(study),
@@ -177,9 +216,10 @@ def write_report(study: Study, folder: str | Path) -> Path:
 
     ``report.html`` needs nothing else: its figures are part of it, it runs no script and loads nothing.
     Beside it lie ``figures/*.svg``, ``report.json`` (format ``esntools-study``), the fitted ``model.npz``, a
-    certificate for every decided question, the derivation of the bounds as ``proof.tex`` and ``proof.txt``,
-    ``graph.graphml`` and ``forecast.csv``, as far as the study has them. Every file is written in one step;
-    all but the date, the times and what ran out of time is the same on every run.
+    certificate for every decided question and what it proves as ``proof.tex`` and ``proof.txt``, what is
+    certified locally where a question is open, the bounds in symbols as ``derivation.tex`` and
+    ``derivation.txt``, ``graph.graphml`` and ``forecast.csv``, as far as the study has them. Every file is
+    written in one step; all but the date, the times and what ran out of time is the same on every run.
 
     Parameters
     ----------
@@ -237,10 +277,18 @@ def write_report(study: Study, folder: str | Path) -> Path:
             name = _certificate_name(study, verdict)
             verdict.result.save(folder / name)
             names.append((name, f"the certificate: {verdict.key}"))
+        elif (local := _local(verdict)) is not None:
+            name = _file_name(study, verdict, "local", ".json")
+            files.write_json(folder / name, local)
+            names.append((name, f"what is certified locally: {verdict.key}"))
+    for verdict, stem, proof in _proofs(study):
+        files.write_text(folder / f"{stem}.tex", proof.latex())
+        files.write_text(folder / f"{stem}.txt", proof.text())
+        names.append((f"{stem}.tex, {stem}.txt", f"the proof in words and formulas: {verdict.key}"))
     if study.derivation is not None:
-        files.write_text(folder / "proof.tex", study.derivation.latex())
-        files.write_text(folder / "proof.txt", study.derivation.text())
-        names.append(("proof.tex, proof.txt", "the derivation of the bounds, to compile and to read"))
+        files.write_text(folder / "derivation.tex", study.derivation.latex())
+        files.write_text(folder / "derivation.txt", study.derivation.text())
+        names.append(("derivation.tex, derivation.txt", "the bounds in symbols and numbers"))
     if study.graph is not None:
         write_graph(study.graph, folder / "graph.graphml")
         names.append(("graph.graphml", "the graph, for NetworkX, Gephi or yEd"))

@@ -21,7 +21,7 @@ _COMMANDS: Final = {Path.MOVETO: "M", Path.LINETO: "L", Path.CURVE3: "Q", Path.C
 _SIZE: Final = 12.5
 
 
-def equation_svg(formula: str, spoken: str) -> str:
+def equation_svg(formula: str, spoken: str, *, size: float = _SIZE) -> str:
     """Return a formula (Matplotlib's mathtext, without the dollar signs) as an SVG element.
 
     Parameters
@@ -30,13 +30,15 @@ def equation_svg(formula: str, spoken: str) -> str:
         What to draw.
     spoken : str
         What a screen reader says.
+    size : float, optional
+        Of the letters, in points.
 
     Examples
     --------
     >>> equation_svg(r"a < 1", "a is less than 1")[:44]
     '<svg role="img" aria-label="a is less than 1'
     """
-    path = TextPath((0, 0), f"${formula}$", size=_SIZE, prop=FontProperties(math_fontfamily="stix"))
+    path = TextPath((0, 0), f"${formula}$", size=size, prop=FontProperties(math_fontfamily="stix"))
     parts = []
     for vertices, code in path.iter_segments(curves=True, simplify=False):
         if code == Path.CLOSEPOLY:
