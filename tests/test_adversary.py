@@ -150,3 +150,11 @@ def test_a_worst_input_is_found_within_its_box() -> None:
     assert low[0] <= rows[0, 0] <= high[0]
     assert response.growth > 1.0
     assert find_worst_input(quadratic(1.0), low, high, np.zeros((1, 0)), np.zeros((1, 1))) is None
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("weight", [1e90, 1e300])
+def test_growth_beyond_the_largest_number_ends_the_search(weight: float) -> None:
+    W = weight * np.random.default_rng(0).normal(size=(5, 5))
+    pattern = find_slope_pattern(EchoStateNetwork(W), enough=math.inf, rng=0)
+    assert pattern is None or pattern.growth > 1.0

@@ -255,3 +255,14 @@ def test_links_of_any_size_are_no_error(link: float) -> None:
     assert (joined is not None) == (link < 1e100)
     if joined is not None:
         assert accepted(whole, joined)
+
+
+def test_the_read_only_weights_of_a_network_are_taken_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    W = 0.3 * rng.normal(size=(60, 60)) * (rng.random((60, 60)) < 0.02)
+    network = EchoStateNetwork(scipy.sparse.csr_array(W))
+    assert not network.W.data.flags.writeable
+    joined, dense = cascade(sector(network.W), []), cascade(sector(network.dense_W()), [])
+    assert joined is not None and dense is not None
+    assert joined.rate == dense.rate
+    assert len(components(network.W)) == len(components(network.dense_W()))

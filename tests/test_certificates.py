@@ -390,6 +390,18 @@ def test_repeated_eigenvalues_do_not_stop_the_search(seed: int, scale: float) ->
     assert verdict.verdict == ("proved" if scale < 1.0 else "refuted")
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("n", "seed"), [(6, 14), (8, 8), (10, 7)])
+def test_repeated_eigenvalues_have_a_largest_one(n: int, seed: int) -> None:
+    """LAPACK's choice of one eigenvalue returns nothing for these matrices, nearly multiples of I."""
+    Q = np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0]
+    value, vector = largest_eigenpair(Q.T @ Q)
+    assert value == pytest.approx(1.0, abs=1e-12)
+    assert np.linalg.norm(vector) == pytest.approx(1.0, abs=1e-12)
+    sector = Sector(0.95 * (Q.T @ Q), np.ones(n), np.zeros(n), np.ones(n))
+    assert incremental_lurie(sector).bound.value == pytest.approx(0.95, rel=1e-3)
+
+
 def test_a_readout_without_outputs_is_none() -> None:
     assert certify_esp(EchoStateNetwork([[0.5]], readout=Readout(np.zeros((0, 1)))), AnyInput()).rate < 1.0
 

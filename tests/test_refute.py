@@ -472,3 +472,11 @@ def test_the_plot_shows_the_distance_of_the_replay(name: str, words: str) -> Non
     assert curve.get_ydata().max() < high
     given_axes = Figure().add_subplot()
     assert plotting.plot_witness(found, ax=given_axes) is given_axes
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_product_of_jacobians_that_overflows_is_no_response() -> None:
+    """Weights of 1e100 overflow at period 4; up to period 3 their responses have eigenvalues."""
+    for period in (1, 3, 4):
+        map_ = DrivenMap(EchoStateNetwork([[1e100]]), np.zeros((period, 0)))
+        assert (map_.response(np.zeros((period, 1))) is None) == (period == 4)

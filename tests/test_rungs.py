@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from esntools.certificates import check_certificate
 from esntools.certificates.documents import proved_document, slopes_section
-from esntools.certificates.lurie import Reach, incremental_lurie, lurie_witness
+from esntools.certificates.lurie import Reach, frequency, incremental_lurie, lurie_witness
 from esntools.certificates.norms import diagonal_schur, perron_weights, scaled_norm, spectral_norm
 from esntools.certificates.scaling import optimal_lurie, osborne
 from esntools.certificates.sectors import Candidate, Rung, Sector, congruence, uniform_slope_radius
@@ -469,3 +469,21 @@ def test_the_research_table_at_a_hundred_units() -> None:
             for seed in range(8)
         ]
         assert np.mean([g for g in gains if g]) == pytest.approx(expected, abs=0.03)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("leak", [5e-324, 1e-200, 1e-20])
+def test_tiny_leak_rates_have_the_reach_of_their_limit(leak: float) -> None:
+    """As the leak tends to 0, Q tends to 1 / (1 + i omega): the eigenvalues of He(W Q) are those of
+    cos t He(e^it W), for a rotation by 0.9 at most 0.45."""
+    turn = np.array([[0.0, 0.9], [-0.9, 0.0]])
+    for leaks in ([leak, leak], [leak, 1.0]):
+        sector = Sector(turn, np.array(leaks), np.zeros(2), np.ones(2))
+        for angle in (0.0, 1.0, math.pi):
+            assert np.all(np.isfinite(frequency(sector.a, angle)))
+        assert incremental_lurie(sector).bound.value == pytest.approx(0.45, rel=1e-3)
+
+
+def test_no_frequency_is_begun_after_the_deadline() -> None:
+    rung = incremental_lurie(unit(np.eye(420, k=1)), deadline=0.0)
+    assert (rung.bound.value, rung.bound.critical_gain, rung.candidate) == (math.inf, None, None)

@@ -139,6 +139,8 @@ class _Ascent:
         """Return the growth of each pattern and its gradient, up to a positive factor per pattern."""
         inner, X = self._forward()
         outer, Z = self._backward()
+        if not (np.all(np.isfinite(X)) and np.all(np.isfinite(Z))):
+            return np.zeros(len(X)), np.full_like(self.D, np.nan)
         rows = np.arange(len(X))
         values, right = np.linalg.eig(np.swapaxes(self.V, 1, 2) @ X)
         top = np.argmax(np.abs(values), axis=1)

@@ -37,8 +37,8 @@ _LARGEST: Final = 1e140
 
 
 def _sparse(W: Any) -> Any:
-    """Return W as a CSR array of float64 without stored zeros."""
-    matrix = scipy.sparse.csr_array(W, dtype=np.float64)
+    """Return a copy of W as a CSR array of float64 without stored zeros; a network's own is read-only."""
+    matrix = scipy.sparse.csr_array(W, dtype=np.float64, copy=True)
     matrix.eliminate_zeros()
     return matrix
 

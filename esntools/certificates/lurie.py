@@ -34,14 +34,19 @@ from esntools.certificates.sectors import (
     Rung,
     Sector,
     congruence,
+    largest_eigenpair,
     short,
     short_rate,
 )
 
-__all__ = ["Reach", "incremental_lurie", "lurie_witness", "multipliers"]
+__all__ = ["Reach", "incremental_lurie", "lurie_witness", "multipliers", "riccati"]
 
 #: Up to this size a dense eigenvalue solver is as fast as Lanczos' method.
 _SMALL: Final = 250
+#: Restarts of Lanczos' method, of about twenty products each; most matrices take a few.
+_RESTARTS: Final = 100
+#: Smaller leak rates are as good as this one: quotients of subnormal numbers overflow.
+_LEAST: Final = 1e-150
 
 # -- the reach of a scaling -----------------------------------------------------------------------------
 
@@ -57,10 +62,14 @@ class Reach:
         Multipliers divided by R^2.
     accuracy : float
         Relative accuracy; the maximum over frequencies is refined until then.
+    deadline : float
+        A `time.perf_counter` value after which nothing is refined; infinite when it is over before.
     """
 
-    def __init__(self, sector: Sector, y: FloatArray, accuracy: float = 1e-3) -> None:
-        self.a, self.accuracy = sector.a, accuracy
+    def __init__(
+        self, sector: Sector, y: FloatArray, accuracy: float = 1e-3, deadline: float = math.inf
+    ) -> None:
+        self.a, self.accuracy, self.deadline = np.maximum(sector.a, _LEAST), accuracy, deadline
         self.middle, self.product = 0.5 * (sector.low + sector.high), sector.low * sector.high
         s = np.sqrt(y / y.max())
         if scipy.sparse.issparse(sector.W):
@@ -95,8 +104,7 @@ class Reach:
             T = T + T.conj().T
             if curved:
                 T = T - V.conj().T @ (self.product[:, None] * V)
-            values, vectors = scipy.linalg.eigh(T, subset_by_index=[n - 1, n - 1])
-            return float(values[0]), vectors[:, 0]
+            return largest_eigenpair(T)
         W_T = W.T
 
         def times(matrix: Any, v: ComplexArray) -> ComplexArray:
@@ -109,24 +117,36 @@ class Reach:
             back = self.middle * v - (self.product * forward if curved else 0.0)
             return self.middle * forward + q.conj() * times(W_T, back)
 
-        operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=apply, dtype=np.complex128)
         # Mixed with something, lest the last eigenvector is in the kernel now.
         start = self.start + 1e-3 * np.cos(np.arange(n))
+        # The accuracy is relative to the size of the matrix: an eigenvalue near 0 needs no more digits.
+        shift = float(np.linalg.norm(apply(start)) / np.linalg.norm(start))
+        if shift == 0.0:
+            return 0.0, start / np.linalg.norm(start)
+        operator = scipy.sparse.linalg.LinearOperator(
+            (n, n), matvec=lambda v: apply(v) + shift * v, dtype=np.complex128
+        )
         try:
             values, vectors = scipy.sparse.linalg.eigsh(
-                operator, k=1, which="LA", v0=start, tol=0.1 * self.accuracy
+                operator, k=1, which="LA", v0=start, tol=0.1 * self.accuracy, maxiter=_RESTARTS
             )
         except scipy.sparse.linalg.ArpackError:
-            full = operator @ np.eye(n, dtype=np.complex128)
-            values, vectors = scipy.linalg.eigh(full, subset_by_index=[n - 1, n - 1])
+            # Eigenvalues crowd at the top.
+            full = np.column_stack([apply(e) for e in np.eye(n, dtype=np.complex128)])
+            value, self.start = largest_eigenpair(0.5 * (full + full.conj().T))
+            return value, self.start
         self.start = vectors[:, 0]
-        return float(values[0]), vectors[:, 0]
+        return float(values[0]) - shift, self.start
 
     def at(self, rate: float = 1.0) -> float:
         """Return the reach at this rate; infinite when the leak alone is slower."""
-        if not rate > float(np.max(1.0 - self.a)):
+        if not rate - 1.0 + float(self.a.min()) > 0.0:
             return math.inf
         return self._over_range(rate) if self.uniform else self._over_circle(rate)
+
+    @property
+    def _late(self) -> bool:
+        return time.perf_counter() > self.deadline
 
     # -- equal units: samples of the numerical range serve every rate
 
@@ -142,10 +162,11 @@ class Reach:
 
     def _over_range(self, rate: float) -> float:
         a = float(self.a[0])
-        scale = a / (rate * rate - (1.0 - a) ** 2)
-        if not self.angles:
-            for angle in np.linspace(0.0, math.pi, 5):
-                self._sample(float(angle))
+        scale = a / ((rate - 1.0 + a) * (rate + 1.0 - a))
+        for angle in np.linspace(0.0, math.pi, 5)[len(self.angles) :]:
+            if self._late:
+                return math.inf
+            self._sample(float(angle))
         while True:
             theta, h = np.array(self.angles), np.array(self.support)
             turn = np.diff(theta)
@@ -157,7 +178,12 @@ class Reach:
             k = int(np.argmax(outer))
             upper = float(outer[k])
             narrow = turn[k] < 0.01
-            if upper - float(inner.max()) <= self.accuracy * abs(upper) or narrow or len(theta) >= 60:
+            if (
+                upper - float(inner.max()) <= self.accuracy * abs(upper)
+                or narrow
+                or len(theta) >= 60
+                or self._late
+            ):
                 self.worst = complex(corners[k])
                 return max(0.0, scale * upper)
             best = np.angle((1.0 - a) + rate * corners[k] / max(abs(corners[k]), 1e-300))
@@ -167,7 +193,7 @@ class Reach:
 
     def _over_circle(self, rate: float) -> float:
         def value(angle: float) -> float:
-            return self.top(frequency(self.a, angle, rate))[0]
+            return math.inf if self._late else self.top(frequency(self.a, angle, rate))[0]
 
         grid = np.linspace(0.0, math.pi, 9)
         values = [value(float(angle)) for angle in grid]
@@ -175,6 +201,8 @@ class Reach:
         low, high = float(grid[max(k - 1, 0)]), float(grid[min(k + 1, 8)])
         best = values[k]
         for _ in range(5):
+            if self._late:
+                break
             pair = low + (high - low) / 3.0, high - (high - low) / 3.0
             left, right = value(pair[0]), value(pair[1])
             best = max(best, left, right)
@@ -189,10 +217,10 @@ def frequency(a: FloatArray, angle: float, rate: float = 1.0) -> ComplexArray:
 
     The angle is the one on the circle of the smallest leak rate: equal steps of z would miss the tip.
     """
+    a = np.maximum(a, _LEAST)
     least = float(a.min())
-    inner = 1.0 - least
-    scale = least / (rate * rate - inner * inner)
-    q = scale * (inner + rate * np.exp(-1j * angle))
+    inner, above = 1.0 - least, rate - 1.0 + least
+    q = (rate * (1.0 + np.exp(-1j * angle)) - above) * (least / above / (rate + inner))
     z = inner + least / q
     return np.asarray(a / (rate * z / abs(z) - 1.0 + a), dtype=np.complex128)
 
@@ -200,7 +228,7 @@ def frequency(a: FloatArray, angle: float, rate: float = 1.0) -> ComplexArray:
 # -- P by structure-preserving doubling -----------------------------------------------------------------
 
 
-def _riccati(A0: FloatArray, G: FloatArray, H: FloatArray, deadline: float = math.inf) -> FloatArray | None:
+def riccati(A0: FloatArray, G: FloatArray, H: FloatArray, deadline: float = math.inf) -> FloatArray | None:
     """Solve P = A0'P (I - G P)^-1 A0 + H by structure-preserving doubling; None when there is no solution.
 
     Chu, Fan, Lin and Wang, doi:10.1080/00207170410001714988; in the precision of its arguments.
@@ -277,7 +305,7 @@ def lurie_witness(
     for kind in kinds:
         with np.errstate(all="ignore"):
             G: Any = np.diag(B * B / x).astype(kind)
-            solved = _riccati((A0 / rate).astype(kind), G, H.astype(kind), deadline)
+            solved = riccati((A0 / rate).astype(kind), G, H.astype(kind), deadline)
         if solved is None:
             continue
         P = solved.astype(np.float64)
@@ -325,10 +353,10 @@ def incremental_lurie(
     half = 0.5 * (sector.high - sector.low)
     y = np.ones(len(half)) if x is None else np.asarray(x / np.where(half > 0.0, half, np.inf) ** 2)
     y = np.where(y > 0.0, y, float(y.max()) or 1.0)
-    reach = Reach(sector, y, 1e-3 if len(y) <= 1000 else 4e-3)
+    reach = Reach(sector, y, 1e-3 if len(y) <= 1000 else 4e-3, deadline)
     value = reach.at()
     linear = bool(np.all(sector.low == 0.0))
-    gain = 1.0 / value if linear and value > 0.0 else None
+    gain = 1.0 / value if linear and 0.0 < value < math.inf else None
     candidate = None
     if value < 1.0 + 2.0 * reach.accuracy and time.perf_counter() < deadline:
         candidate = candidate_for(sector, y, reach, deadline)
@@ -363,6 +391,8 @@ def candidate_for(
         if time.perf_counter() > deadline:
             break
         rate = short_rate(1.0 - 0.1 * tiny)
+        if not rate > float(np.max(1.0 - sector.a)):
+            continue
         witness = lurie_witness(sector, y, rate, 0.5 * tiny, deadline)
         if witness is not None:
             return Candidate("incremental-lurie", rate, witness)

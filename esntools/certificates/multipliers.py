@@ -25,7 +25,7 @@ import scipy.linalg
 
 from esntools._typing import ComplexArray, FloatArray, IntArray
 from esntools.certificates import check
-from esntools.certificates.lurie import _riccati
+from esntools.certificates.lurie import riccati
 from esntools.certificates.sectors import (
     BoundReached,
     Candidate,
@@ -356,7 +356,7 @@ def _witness(
     A0 = (np.diag(F) + a[:, None] * MC) / rate
     G = a[:, None] * MA
     H = (0.5 * (H + H.T) + slack * np.eye(n)) / rate**2
-    P = _riccati(A0, 0.5 * (G + G.T), H)
+    P = riccati(A0, 0.5 * (G + G.T), H)
     if P is None:
         return None
     P = short(P, 36 - math.floor(math.log2(float(np.abs(P).max()))))

@@ -133,7 +133,9 @@ def _responses(
         states = map_.solve(start)
         # Eigenvalues cost more than the rest; most starts lead to what is known.
         if states is not None and all(_apart(states, other.states) for other in found):
-            found.append(map_.response(states))
+            response = map_.response(states)
+            if response is not None:
+                found.append(response)
     return tuple(found)
 
 

@@ -265,7 +265,7 @@ def _search(
         if (best.lower >= 1.0 and not optimise) or t < _NONE * reach:
             break
         if close or (reached < enough and not optimise):
-            here = Reach(sector, origin * y, 5e-4).at()
+            here = Reach(sector, origin * y, 5e-4, deadline).at()
             if here < best.reach:
                 best.y, best.reach = origin * y, here
             # Between the frequencies it may be worse: only then more of them are worth their cost.
@@ -282,7 +282,7 @@ def _search(
         inside = partial(centres.inside, qs=qs)
         y, t = stepped(inside, y, t, m.nearest, centring, drift, decrement)
     if (best.lower < 1.0 or optimise) and np.all(np.isfinite(y)):
-        here = Reach(sector, origin * y, 5e-4).at()
+        here = Reach(sector, origin * y, 5e-4, deadline).at()
         if here < best.reach:
             best.y, best.reach = origin * y, here
     return best
@@ -365,8 +365,8 @@ def _bound_by_components(sector: Sector, deadline: float, gap: float) -> float:
         if len(units) > 1 or block.sum() != 0.0:
             part = Sector(block, sector.a[units], sector.low[units], sector.high[units])
             y = balanced(part)
-            reach = Reach(part, y).at()
-            if reach > lower:
+            reach = Reach(part, y, 1e-3, deadline).at()
+            if lower < reach < math.inf:
                 found = _search(part, y, reach, deadline=deadline, optimise=True, gap=gap)
                 lower = max(lower, found.lower)
         if time.perf_counter() > deadline:
@@ -426,10 +426,13 @@ def optimal_lurie(
     accuracy = 1e-3 if len(half) <= 1000 else 4e-3
     reaches = []
     for y in starts:
-        reaches.append(Reach(sector, y, accuracy).at())
+        reaches.append(Reach(sector, y, accuracy, deadline).at())
         if time.perf_counter() > deadline:
             break
     k = int(np.argmin(reaches))
+    if not reaches[k] < math.inf:
+        bound = BoundReached(name, math.inf, False, None, time.perf_counter() - began)
+        return Rung(bound, None, multipliers(sector, starts[k]))
     with np.errstate(all="ignore"):
         best = _search(sector, starts[k], reaches[k], deadline=deadline, optimise=optimise, gap=gap)
         if optimise and best.reach - best.lower > gap * best.reach:
@@ -447,6 +450,6 @@ def optimal_lurie(
         dual = 1.0
     candidate = None
     if best.reach < 1.0 + 2e-3 and best.lower < 1.0 and time.perf_counter() < deadline:
-        candidate = candidate_for(sector, best.y, Reach(sector, best.y, accuracy), deadline)
+        candidate = candidate_for(sector, best.y, Reach(sector, best.y, accuracy, deadline), deadline)
     bound = BoundReached(name, best.reach, False, gain, time.perf_counter() - began, dual)
     return Rung(bound, candidate, multipliers(sector, best.y))

@@ -19,7 +19,7 @@ import scipy.linalg
 import scipy.sparse
 import scipy.sparse.linalg
 
-from esntools._typing import FloatArray
+from esntools._typing import ComplexArray, FloatArray
 
 __all__ = [
     "CLEARANCE",
@@ -29,6 +29,7 @@ __all__ = [
     "Rung",
     "Sector",
     "congruence",
+    "largest_eigenpair",
     "norm2",
     "short",
     "short_rate",
@@ -195,3 +196,23 @@ def norm2(M: Any) -> float:
             return math.sqrt(float(size.sum(axis=0).max()) * float(size.sum(axis=1).max()))
         return float(np.linalg.norm(M, 2))
     return float(value[0])
+
+
+def largest_eigenpair(T: FloatArray | ComplexArray) -> tuple[float, Any]:
+    """Return the largest eigenvalue of a Hermitian matrix and a unit vector of it.
+
+    Examples
+    --------
+    >>> value, vector = largest_eigenpair(np.diag([1.0, 3.0, 2.0]))
+    >>> value, abs(vector).tolist()
+    (3.0, [0.0, 1.0, 0.0])
+    """
+    n = len(T)
+    try:
+        values, vectors = scipy.linalg.eigh(T, subset_by_index=[n - 1, n - 1])
+    except np.linalg.LinAlgError:
+        values, vectors = np.empty(0), T
+    if not len(values):
+        # LAPACK's choice of one eigenvector fails, or returns nothing, on some repeated eigenvalues.
+        values, vectors = np.linalg.eigh(T)
+    return float(values[-1]), np.asarray(vectors[:, -1])

@@ -22,7 +22,7 @@ import scipy.linalg
 from esntools._typing import ComplexArray, Document, FloatArray
 from esntools.certificates.documents import array_section
 from esntools.certificates.refine import refined_response
-from esntools.certificates.sectors import congruence
+from esntools.certificates.sectors import congruence, largest_eigenpair
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
 
@@ -134,10 +134,14 @@ class DrivenMap:
         """Return X - f(X), (period, n_units)."""
         return np.stack([states[j] - self.step(states[j - 1], j) for j in range(self.period)])
 
-    def response(self, states: FloatArray) -> Response:
+    def response(self, states: FloatArray) -> Response | None:
+        """Return these states with their eigenvalues; None where the product of Jacobians overflows."""
         product = np.eye(len(self.a))
-        for J in self.jacobians(states):
-            product = J @ product
+        with np.errstate(all="ignore"):
+            for J in self.jacobians(states):
+                product = J @ product
+        if not np.all(np.isfinite(product)):
+            return None
         return Response(states, np.linalg.eigvals(product).astype(complex))
 
     def solve(self, states: FloatArray) -> FloatArray | None:
@@ -299,14 +303,10 @@ def unstable_witness(map_: DrivenMap, response: Response) -> Document | None:
         if R_j is None:
             return None
         R[block, block] = R_j
-        try:
-            values, vectors = scipy.linalg.eigh(P[j], subset_by_index=[0, 0])
-        except np.linalg.LinAlgError:
-            # LAPACK's choice of one eigenvector fails on some repeated eigenvalues.
-            values, vectors = np.linalg.eigh(P[j])
-        if values[0] < lowest:
-            lowest, v = values[0], np.zeros(p * n)
-            v[block] = vectors[:, 0].astype(np.float32)
+        value, vector = largest_eigenpair(-P[j])
+        if -value < lowest:
+            lowest, v = -value, np.zeros(p * n)
+            v[block] = vector.astype(np.float32)
     if not float(v @ whole @ v) < 0.0:
         return None
     return {"P": array_section(whole), "R": array_section(R), "v": array_section(v)}
