@@ -263,6 +263,7 @@ def test_the_read_only_weights_of_a_network_are_taken_as_they_are() -> None:
     network = EchoStateNetwork(scipy.sparse.csr_array(W))
     assert not network.W.data.flags.writeable
     joined, dense = cascade(sector(network.W), []), cascade(sector(network.dense_W()), [])
-    assert joined is not None and dense is not None
+    assert joined is not None
+    assert dense is not None
     assert joined.rate == dense.rate
     assert len(components(network.W)) == len(components(network.dense_W()))

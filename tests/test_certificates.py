@@ -18,7 +18,7 @@ from esntools.certificates.norms import diagonal_schur, perron_weights, spectral
 from esntools.certificates.refute import _candidates, _responses, _starts
 from esntools.certificates.repair import quiet_arithmetic
 from esntools.certificates.scaling import optimal_lurie
-from esntools.certificates.sectors import Rung, Sector, uniform_slope_radius
+from esntools.certificates.sectors import Rung, Sector, largest_eigenpair, uniform_slope_radius
 from esntools.certificates.vertices import common_quadratic
 from esntools.certificates.witness import DrivenMap
 from esntools.errors import InvalidInputError
