@@ -350,3 +350,9 @@ def test_meanings_do_not_promise_more() -> None:
     signal = InputSignal(np.ones((9, 1)))
     open_question = certify_esp(random_network(10, 0.97, 3), signal, local=False, budget=3.0)
     assert "series" in meaning(open_question)[1]
+
+
+def test_a_verdict_in_place_of_its_document_is_named() -> None:
+    verdict = certify_esp(EchoStateNetwork([[0.5]]), AnyInput())
+    with pytest.raises(InvalidInputError, match=r"pass verdict\.document"):
+        check_certificate(verdict)  # type: ignore[arg-type]

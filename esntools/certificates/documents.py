@@ -317,6 +317,11 @@ def check_certificate(
     """
     start = time.perf_counter()
     folder = None
+    if not isinstance(document_or_path, (dict, str, Path)):
+        raise InvalidInputError(
+            "certificate", type(document_or_path).__name__, "must be a document or the path of one",
+            "of a verdict, pass verdict.document",
+        )  # fmt: skip
     try:
         if isinstance(document_or_path, dict):
             document = document_or_path
@@ -413,4 +418,7 @@ def _read(path: Path) -> Any:
             str(path), error.strerror or str(error), "a readable file is needed"
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError):
-        raise InvalidInputError(str(path), "not JSON", "a certificate is a JSON file") from None
+        raise InvalidInputError(
+            str(path), "not JSON", "a certificate is a JSON file",
+            "where it was cut off in copying, take the original or verify again",
+        ) from None  # fmt: skip
