@@ -26,8 +26,24 @@ def _vector(value: ArrayLike, place: str) -> FloatArray:
     return checked_array(np.atleast_1d(_array(value, place)), place, (None,), "a number or (n_inputs,)")
 
 
+def _end(value: ArrayLike, place: str) -> FloatArray:
+    ends = np.atleast_1d(_array(value, place))
+    if ends.dtype.kind == "f" and ends.ndim == 1 and bool(np.any(np.isinf(ends))):
+        j = int(np.argmax(np.isinf(ends)))
+        raise InvalidInputError(
+            f"{place}[{j}]", str(ends[j]), "every entry must be finite",
+            "for inputs without bounds use AnyInput()",
+        )  # fmt: skip
+    return _vector(ends, place)
+
+
 def _matrix(value: ArrayLike, place: str) -> FloatArray:
     matrix = _array(value, place)
+    if matrix.dtype == object and matrix.ndim == 0:
+        # Another input class, a verdict, None: its shape would say nothing.
+        raise InvalidInputError(
+            place, type(value).__name__, "must be an array of real numbers", "give the values of the series"
+        )
     if matrix.ndim == 1:
         matrix = matrix[:, None]
     if matrix.ndim != 2 or len(matrix) == 0:
@@ -73,7 +89,7 @@ class InputBox:
     high: FloatArray
 
     def __init__(self, low: ArrayLike, high: ArrayLike) -> None:
-        lows, highs = _vector(low, "InputBox.low"), _vector(high, "InputBox.high")
+        lows, highs = _end(low, "InputBox.low"), _end(high, "InputBox.high")
         if len(lows) != len(highs) and 1 not in (len(lows), len(highs)):
             raise InvalidInputError(
                 "InputBox", f"{len(lows)} lower and {len(highs)} upper ends", "must be equally many, or one"
@@ -103,12 +119,19 @@ class AnyInput:
 @final
 @dataclass(frozen=True, eq=False)
 class InputSignal:
-    """One recorded input series u of shape (n_steps, n_inputs)."""
+    """One recorded input series u of shape (n_steps, n_inputs), or (n_steps,) for one input.
+
+    A function that asks for the series itself may be given an `InputSignal` as well.
+
+    >>> InputSignal(InputSignal([0.5, 1.0])).u.shape
+    (2, 1)
+    """
 
     u: FloatArray
 
-    def __init__(self, u: ArrayLike) -> None:
-        object.__setattr__(self, "u", _matrix(u, "InputSignal.u"))
+    def __init__(self, u: ArrayLike | InputSignal) -> None:
+        series = u.u if isinstance(u, InputSignal) else u
+        object.__setattr__(self, "u", _matrix(series, "InputSignal.u"))
 
     def hull(self) -> InputBox:
         """Return the smallest box that holds the series."""

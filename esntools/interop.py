@@ -229,6 +229,11 @@ def _read_graph(model: Any) -> tuple[Any, Any, bool]:
     if _is_plain(model, _RESERVOIRS):
         return model, None, False
     if not _is_plain(model, (reservoirpy.Model,)):
+        if isinstance(model, (np.ndarray, list, tuple)) or scipy.sparse.issparse(model):
+            raise UnsupportedError(
+                _label(model), "an array, not a network", "the weights alone do not say the whole map",
+                "pass EchoStateNetwork(W, W_in=..., b=..., leak_rate=...)",
+            )  # fmt: skip
         raise UnsupportedError(_label(model), "not a ReservoirPy reservoir or model of this kind", _MAP)
 
     reservoirs = [node for node in model.nodes if _is_plain(node, _RESERVOIRS)]
@@ -304,7 +309,10 @@ def _read_activation(node: Any) -> Activation:
     if f is activationsfunc.softplus:
         return Activation.from_sympy(_SOFTPLUS)
     if f is activationsfunc.softmax:
-        raise UnsupportedError(f"{_label(node)}.activation", "softmax", "must act on each unit by itself")
+        raise UnsupportedError(
+            f"{_label(node)}.activation", "softmax", "must act on each unit by itself",
+            "use tanh, sigmoid, relu, softplus or identity",
+        )  # fmt: skip
     raise UnsupportedError(
         f"{_label(node)}.activation", getattr(f, "__qualname__", type(f).__name__),
         "a Python function cannot be read; only ReservoirPy's and NumPy's own are known",

@@ -253,7 +253,7 @@ def test_wrong_inputs_for_the_network(capsys: pytest.CaptureFixture[str]) -> Non
     columns = ["--column", "a", "--column", "b"]
     _refused(
         capsys, "verify", "m.npz", "--signal", "two.csv", *columns,
-        says=("two.csv: a,b: 2 columns; the network has 1 inputs",),
+        says=("two.csv: a,b: 2 columns; the network has 1 input",),
     )  # fmt: skip
 
 

@@ -189,7 +189,8 @@ def read_signal(options: Namespace, n_inputs: int) -> Series:
     n_columns = 1 if series.values.ndim == 1 else series.values.shape[1]
     if n_columns != n_inputs:
         raise InvalidInputError(
-            f"{options.signal}: {series.name}", f"{n_columns} columns", f"the network has {n_inputs} inputs",
+            f"{options.signal}: {series.name}", f"{n_columns} column{'s' * (n_columns != 1)}",
+            f"the network has {n_inputs} input{'s' * (n_inputs != 1)}",
             "choose one column for each with --column",
         )  # fmt: skip
     if series.n_missing:
