@@ -190,7 +190,7 @@ def test_an_unknown_activation_is_assumed_to_have_its_slopes() -> None:
     document = proof(network, "perron-weights", 0.5, {"weights": ones(1)}, assumes=assumes)
     result = check_certificate(document)
     assert result.valid
-    assert result.assumption == "the slopes of 'atan(x)' lie in [0, 1]"
+    assert result.assumption == "the slopes of 'atan(x)' lie in [0.0, 1.0]"
     assert result.reason.endswith("assuming that " + result.assumption)
     assert check_certificate({**document, "assumes": None}).verdict == "undecided"
     known = proof(EchoStateNetwork([[0.5]]), "perron-weights", 0.5, {"weights": ones(1)}, assumes=assumes)
@@ -227,6 +227,43 @@ def test_an_unstable_point_must_be_unstable_in_all_of_its_ball() -> None:
         document = refuted_document(network, "unstable-fixed-point", Zero(), witness=witness, notes={})
         assert check_certificate(document).valid == expected, radius
         assert (naive_outcome(document) == "valid") == expected
+
+
+@pytest.mark.parametrize(("push", "expected"), [(0.0, True), (0.0115, True), (0.0125, False), (0.02, False)])
+def test_what_the_states_stray_before_an_entry_counts(push: float, expected: bool) -> None:
+    # x+ = x / 2 between -1 and 1, three steps from -1, each of which strays by `push`. From 1, the distance
+    # to the true orbit is 2 / 2^3 then, 1/32 less than the tube; the states are off by 1.75 push, and by
+    # 2.62 push in the norms: at 0.02 the statement is false.
+    network = EchoStateNetwork([[0.5]], activation=Activation.from_sympy("Max(-1, Min(1, x))"))
+    states = [-1.0]
+    for _ in range(3):
+        states.append(states[-1] / 2 - push)
+    entry = {
+        "theorem": "perron-weights", "rate": 0.5, "slopes": slopes_section("global", np.zeros(1), ones(1)),
+        "witness": {"weights": ones(1)}, "steps": 3,
+    }  # fmt: skip
+    signal = {"kind": "signal", "values": array_section(np.zeros((3, 0)))}
+    claim = {"inputs": signal, "rate": (0.75).hex(), "radius": (0.125).hex(), "washout": None}
+    witness = {"states": np.array(states)[:, None], "tube": 9 / 32, "entry": entry}
+    document = local_document(network, "contracting-tube", claim=claim, witness=witness, notes={})
+    result = check_certificate(document)
+    assert result.valid == expected
+    assert expected or result.reason.startswith("entry")
+    assert (naive_outcome(document) == "valid") == expected
+    assert check_certificate(replaced(document, ("witness", "entry"), None)).valid
+
+
+def test_gaps_of_a_ball_may_cancel() -> None:
+    # x+ = x / 2 at two phases, (t, -t) from its fixed point: the gaps are 3t/2 and -3t/2, but C G is (t, -t).
+    net = check.Network(network_section(EchoStateNetwork([[0.5]], activation="identity")), None, None)
+    for t, expected in ((0.9, True), (1.1, False)):
+        centre, C = 0.0625 * t * np.array([1.0, -1.0]), np.array([[4.0, 2.0], [2.0, 4.0]]) / 3.0
+        part = witness_section({"centre": centre, "fine": np.zeros(2), "radius": 0.0625, "C": C})
+        if expected:
+            check.Ball(net, part, [[F(0)], [F(0)]])
+        else:
+            with pytest.raises(check.Invalid, match="fixed point"):
+                check.Ball(net, part, [[F(0)], [F(0)]])
 
 
 def test_bounds_of_quadratic_norms_hold_and_are_sharp() -> None:
@@ -549,7 +586,11 @@ def absurd() -> dict[str, Document]:
     longest = replaced(tube, ("claim", "inputs", "values"), NOTHING | {"shape": [10**6, m]})
     longest["witness"]["states"] = NOTHING | {"shape": [10**6 + 1, n]}
     block = cascade["witness"]["blocks"][0]
+    late = np.zeros((5 * 10**4, 1))
+    late[-1] = 1.0
+    phases = replaced(EXAMPLES["two-periodic-alphabet"], ("claim", "inputs", "symbols"), array_section(late))
     return {
+        "phases": replaced(phases, ("witness", "input"), array_section(np.ones((2000, 1)))),
         "inputs": wide,
         "units": many,
         "shape": replaced(base, ("network", "W", "shape"), [10**6, 10**6]),
@@ -581,6 +622,28 @@ def test_weights_of_extreme_exponents() -> None:
         document = proof(EchoStateNetwork(W), "perron-weights", 0.75, {"weights": np.array([1.0, 1e-301])})
         assert check_certificate(document).valid == (scale != 1e300 or 1e-301 * 1e300 <= 0.25)
         assert naive_outcome(document, CORPUS) == "valid"
+
+
+def test_witnesses_of_extreme_exponents() -> None:
+    half, two = EchoStateNetwork([[0.5]]), EchoStateNetwork(np.eye(2) / 2)
+    for scale in (2.0**-1074, 2.0**-600, 2.0**600, 2.0**1023):
+        for document in (
+            proof(half, "spectral-norm", 0.75, {"R": scale * np.eye(1)}),
+            proof(half, "diagonal-schur", 0.75, {"weights": scale * ones(1), "R": np.eye(1)}),
+            proof(half, "common-quadratic", 0.75, {"P": np.eye(1), "R_P": scale * np.eye(1)}),
+            proof(two, "common-quadratic", 0.75, {"P": np.eye(2), "R_P": np.diag([1.0, scale])}),
+            proof(half, "common-quadratic", 0.75, {"P": scale * np.eye(1), "R_P": np.eye(1)}),
+        ):
+            result = check_certificate(document)
+            assert result.valid, result.reason
+    # Signals of a network with such weights.
+    signal = {"kind": "signal", "values": array_section(np.zeros((2, 0)))}
+    claim = {"inputs": signal, "rate": (0.75).hex(), "radius": (0.125).hex(), "washout": None}
+    witness = {"states": np.zeros((3, 1)), "tube": 0.25, "entry": None}
+    huge = local_document(
+        EchoStateNetwork([[2.0**1000]]), "contracting-tube", claim=claim, witness=witness, notes={}
+    )
+    assert check_certificate(huge).verdict in ("invalid", "undecided")
 
 
 def sparse_network(n: int) -> EchoStateNetwork:

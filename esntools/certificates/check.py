@@ -21,6 +21,7 @@ import itertools
 import json
 import math
 import operator
+import os
 import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -170,11 +171,11 @@ class Matrix:
 
     @functools.cached_property
     def short(self) -> Matrix:
-        """Rounded down to `bits` bits."""
+        """Rounded down to `bits` bits, but not beyond whole numbers."""
         if self.bits is None:
             return self
         entries = self.body.entries()
-        drop = int(max(map(abs, entries), default=0)).bit_length() - self.bits
+        drop = min(self.e, int(max(map(abs, entries), default=0)).bit_length() - self.bits)
         if drop <= 0:
             return self
         body = Integers(self.m, self.n, list(map(operator.rshift, entries, itertools.repeat(fmpz(drop)))))
@@ -294,6 +295,7 @@ class Rows:
         if max(len(self.rows), self.width) > MAX_UNITS:
             raise Undecided(f"this theorem needs a full matrix; this checker stops at {MAX_UNITS} units")
         scale, e = whole(factors) if factors else ([1] * len(self.rows), 0)
+        e += self.e
         flat: list[int] = []
         for c, (columns, row) in zip(scale, self.rows):
             line = row if len(row) == self.width else [0] * self.width
@@ -301,9 +303,9 @@ class Rows:
                 for j, x in zip(columns, row):
                     line[j] = x
             flat += [c * x for x in line] if factors else line
-        drop = max(0, max(map(abs, flat)).bit_length() - bits) if bits else 0
+        drop = max(0, min(e, max(map(abs, flat)).bit_length() - bits)) if bits else 0
         body = Integers(len(self.rows), self.width, [x >> drop for x in flat] if drop else flat)
-        return Matrix(body, self.e + e - drop, 1 if drop else 0, bits)
+        return Matrix(body, e - drop, 1 if drop else 0, bits)
 
     def times(self, v: Vector) -> Vector:
         integers, e = whole(v)
@@ -508,10 +510,10 @@ def array(value: Any, place: str, *shape: int | None) -> Array:
     sparse = isinstance(value, dict) and "rows" in value
     names = ("shape", "type", "data") + (("rows", "columns") if sparse else ())
     size, kind, data, *index = fields(value, place, *names)
-    need(isinstance(size, list) and all(type(n) is int and 0 <= n <= 10**6 for n in size), "bad shape")
+    need(isinstance(size, list) and all(type(n) is int and n >= 0 for n in size), f"{place}: bad shape")
     fits = len(size) == len(shape) and all(m is None or n == m for n, m in zip(size, shape))
     need(fits and kind in ("f8", "f4"), f"{place}: wrong shape {size} or type")
-    if not sparse and math.prod(size) > 4 * MAX_UNITS**2:
+    if max(size) > 10**6 or (not sparse and math.prod(size) > 4 * MAX_UNITS**2):
         raise Undecided(f"{place}: too large for this checker")
     flat = unpack(data, {"f8": "d", "f4": "f"}[kind], place)
     need(all(map(math.isfinite, flat)), f"{place}: every number must be finite")
@@ -613,7 +615,7 @@ def from_file(parts: list[Any], folder: Path | None) -> Any:
     name, hash_ = parts
     need(isinstance(name, str) and 0 < len(name) < 256 and name not in (".", ".."), "network.file: bad name")
     need(not any(c in "/\\:" or ord(c) < 32 or ord(c) == 127 for c in name), "network.file: no bare name")
-    if folder is None or not (path := folder / name).is_file():
+    if folder is None or not os.path.isfile(path := folder / name):  # noqa: PTH113 - raises nothing
         raise Undecided(f"the network file {name!a} is not there")
     try:
         section = read(path)
@@ -676,9 +678,11 @@ def symmetric(value: Any, place: str, n: int) -> Matrix:
 
 def quadratic(V: Rows, P: Matrix, R: Matrix) -> Norm:
     """The norm sqrt(d'Pd), P found positive definite by R."""
-    # Any R will do, so the rounded one is taken for exact.
-    short = Matrix(R.keep(BITS).short.body, R.keep(BITS).short.e)
-    mu = definite(P.n, lambda bits: ([[P.keep(bits)]], [[short.keep(bits)]]))
+    # Any R will do, so the rounded one is taken for exact if it serves.
+    for short in (Matrix((c := R.keep(BITS).short).body, c.e), R):
+        mu = definite(P.n, lambda bits: ([[P.keep(bits)]], [[short.keep(bits)]]))  # noqa: B023
+        if mu > 0 or P.n > MAX_UNITS // 2:
+            break
     need(mu > 0, "witness.P: not positive definite")
 
     def root_over_mu(M: Matrix) -> Vector:
@@ -923,7 +927,7 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
         norm = contraction(theorem, Set(net.V, net.a, low, high), rate, document["witness"])
         what = "convergence to a fixed point" if range_ == "secant" else "contraction"
         what = f"{what} in {NORMS[theorem]}"
-    what = f"{what} by {float(rate):.6g} per step"
+    what = f"{what} by {float(rate)} per step"
     if washout is None:
         return what
     spread, epsilon, steps = forgotten(washout)
@@ -933,7 +937,7 @@ def check_proved(document: Any, net: Network, theorem: str) -> str:
     start = norm.size([spread] * net.n) * (2 if range_ in ("odd", "secant") else 1)
     left = start * up_power(rate, steps - after) * max(norm.reach())
     need(left <= epsilon, "washout: more may be left after these steps")
-    return f"{what}; after {steps} steps within {float(epsilon):.6g}"
+    return f"{what}; after {steps} steps within {float(epsilon)}"
 
 
 def width(net: Network) -> int:
@@ -995,7 +999,7 @@ class Ball:
         self.r = r = number(r_part, "ball.radius")
         need(0 < r <= 1, "ball.radius: must lie in (0, 1]")
         C = matrix(C_part, "ball.C", n * p, n * p)
-        rows, errors, residual = [], [], []
+        rows, errors, gaps, unknown = [], [], [], []
         for j, drive in enumerate(drives):
             i = (j - 1) % p
             x = self.x[i * n : (i + 1) * n]
@@ -1005,8 +1009,8 @@ class Ball:
             values = list(itertools.starmap(net.phi.values_on, around(z, [F(0)] * n)))
             left, right = [0] * (i * n), [0] * ((p - 1 - i) * n)
             for k, (a, s, v) in enumerate(zip(net.a, slopes, values)):
-                gap = self.x[j * n + k] - (1 - a) * x[k]
-                residual.append(max(abs(gap - a * F(y, ONE)) for y in v))
+                gaps.append(self.x[j * n + k] - (1 - a) * x[k] - a * F(v[0] + v[1], 2 * ONE))
+                unknown.append(a * F(v[1] - v[0], 2 * ONE))
                 row = dyadic(V.rows[k][1], a * F(s[0] + s[1], 2 * ONE), V.e)
                 row[k] += math.floor((1 - a) * ONE)
                 rows += left + row + right
@@ -1019,8 +1023,8 @@ class Ball:
         inner = (C * self.middle.plus([F(-1)] * (n * p))).plus(ones)
         slope = [F(s, 1 << inner.e) for s in inner.sums]
         size = C.rows().size
-        near, unsure = size.times(residual), size.times(self.error.times(ones))
-        inside = all(g + r * (s + e) < r for g, s, e in zip(near, slope, unsure))
+        near = [abs(g) + e for g, e in zip(C.rows().times(gaps), size.times(unknown))]
+        inside = all(g + r * (s + e) < r for g, s, e in zip(near, slope, size.times(self.error.times(ones))))
         need(inside, "ball: does not enclose a fixed point")
 
 
@@ -1046,12 +1050,13 @@ def check_refuted(document: Any, net: Network, theorem: str) -> str:
     need(p >= 1, "witness.input: must have a row")
     if p * net.n > MAX_UNITS:
         raise Undecided(f"{p} x {net.n} units; this checker stops at {MAX_UNITS}")
-    us = [[F(x) for x in flat.dense()[k * width_ : (k + 1) * width_]] for k in range(p)]
+    entries, symbols = list(map(F, flat.dense())), set(map(tuple, vectors))
+    us = [entries[k * width_ : (k + 1) * width_] for k in range(p)]
     for u in us:
         if kind == "box":
             need(all(s <= x <= t for x, s, t in zip(u, *vectors)), "witness.input: outside the box")
         elif kind != "any":
-            need(u in vectors, "witness.input: not an input of the claim")
+            need(tuple(u) in symbols, "witness.input: not an input of the claim")
     under = "a constant input" if p == 1 else f"an input of period {p}"
     if theorem == "attracting-balls":
         need(p == 1, "witness.input: must be constant")
@@ -1176,7 +1181,7 @@ def tube(document: Any, net: Network) -> str:
             kept_P[k] = P
     need(radius**2 * F(max(P.sums), 1 << P.e) <= rho**2, "claim.radius: does not fit into the tube")
     start = enter(net, us, entry, x[0], rho, lam, pushes, kept_P) if entry is not None else 0
-    what = f"contraction by {float(lam):.6g} per step within {float(radius):.6g} of a signal's response"
+    what = f"contraction by {float(lam)} per step within {float(radius)} of a signal's response"
     if washout is None:
         return what
     spread, epsilon, steps = forgotten(washout)
@@ -1184,7 +1189,7 @@ def tube(document: Any, net: Network) -> str:
     need(spread >= width(net) if entry is not None else spread <= radius, "washout.spread: not covered")
     need(2 * rho * up_power(lam, steps - start) <= epsilon, "washout: more may be left after these steps")
     where = "from the box of values" if entry is not None else "from there"
-    return f"{what}; {where}, after {steps} steps within {float(epsilon):.6g}"
+    return f"{what}; {where}, after {steps} steps within {float(epsilon)}"
 
 
 def balance(W: Matrix, M: Matrix) -> Fraction:
@@ -1224,7 +1229,7 @@ def enter(
     left = up(norm.size([omega] * net.n) * up_power(r, first - after))
     e, own = [left * c for c in norm.reach()], F(0)
     for push in pushes[:first]:
-        own = lam * own + push
+        own = up(lam * own + push)
     size = kept_P[first].rows().size if first < len(us) else None
     far = up_root(sum(map(operator.mul, e, size.times(e) if size else e), F(0)))
     need(far + own <= rho, "entry: does not lead into the tube")
@@ -1297,7 +1302,7 @@ def check(document: Any, folder: Path | None = None) -> Valid:
         usable = isinstance(slopes, dict) and slopes.get("range") == "global"
         need(usable, "assumes: only global slopes can be assumed")
         low, high = map(float, net.phi.slopes)
-        assumption = f"the slopes of {net.activation!a} lie in [{low:.6g}, {high:.6g}]"
+        assumption = f"the slopes of {net.activation!a} lie in [{low}, {high}]"
     by_verdict = {"proved": check_proved, "refuted": check_refuted, "local": check_local}
     what = by_verdict[str(verdict)](document, net, str(theorem))
     given = f", assuming that {assumption}" if assumption else ""
