@@ -7,6 +7,7 @@ Networks are drawn with ReservoirPy's initialisers, read from its models, and gi
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any, Final, Never
 
 import numpy as np
@@ -234,6 +235,14 @@ def _read_graph(model: Any) -> tuple[Any, Any, bool]:
                 _label(model), "an array, not a network", "the weights alone do not say the whole map",
                 "pass EchoStateNetwork(W, W_in=..., b=..., leak_rate=...)",
             )  # fmt: skip
+        if isinstance(model, (str, Path)):
+            raise UnsupportedError(
+                _label(model), "a name, not a network", "files and the zoo are not read here",
+                "pass EchoStateNetwork.load(path) or load_model(name).network()",
+            )  # fmt: skip
+        if hasattr(model, "network"):
+            remedy = "pass its .network()" if callable(model.network) else "pass its .network"
+            raise UnsupportedError(_label(model), "not a network itself", "it may have one", remedy)
         raise UnsupportedError(_label(model), "not a ReservoirPy reservoir or model of this kind", _MAP)
 
     reservoirs = [node for node in model.nodes if _is_plain(node, _RESERVOIRS)]

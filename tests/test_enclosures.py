@@ -341,6 +341,14 @@ def test_values_and_slopes_agree_with_mpmath_and_stay_finite(text: str) -> None:
     assert activation.kernel_code == -1
 
 
+def test_an_overflow_on_the_way_gives_no_infinite_value() -> None:
+    # sinh overflows here, and 1/cosh, a subnormal number, does not make up for it.
+    activation = Activation.from_sympy("sinh(x)/cosh(x)")
+    np.testing.assert_allclose(activation(np.array([-720.0, -711.0, 711.0])), [-1.0, -1.0, 1.0], rtol=1e-12)
+    steep = Activation.from_sympy("1e200*x")(np.array([1e200, 1.0]))
+    assert np.array_equal(steep, [np.inf, 1e200])
+
+
 @pytest.mark.parametrize(
     ("text", "odd"),
     [("tanh(2*x) + x/10", True), ("x/sqrt(1 + x**2)", True), ("exp(-x**2)", False),

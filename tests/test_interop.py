@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -287,6 +288,20 @@ def unsupported() -> dict[str, tuple[Any, str]]:
         "not a model": ("reservoir", "^str: "),
         "none": (None, "^NoneType: "),
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        (np.eye(2), r"EchoStateNetwork\(W"),
+        ("model.npz", r"EchoStateNetwork\.load"),
+        (SimpleNamespace(network=None), r"\.network$"),
+        (None, "not a ReservoirPy reservoir"),
+    ],
+)
+def test_what_is_no_model_is_refused_with_the_way_to_one(given: Any, remedy: str) -> None:
+    with pytest.raises(UnsupportedError, match=remedy):
+        from_reservoirpy(given)
 
 
 @pytest.mark.parametrize("name", unsupported())

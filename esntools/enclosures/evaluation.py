@@ -177,22 +177,22 @@ _ULPS: Final = (1.0, 2.0**10, 2.0**20)
 
 
 def _total(function: _ArrayFunction, text: str, order: int) -> _ArrayFunction:
-    """Return the function with its NaNs replaced.
+    """Return the function with its NaNs and infinities replaced.
 
-    A NaN is a jump of a slope, whose value just to the left is taken, or an overflow of intermediate results,
+    They are a jump of a slope, whose value just to the left is taken, or an overflow of intermediate results,
     where the middle of the proved enclosure is.
     """
     from esntools.enclosures import enclose_at
 
     def total(z: FloatArray) -> FloatArray:
         result = function(z)
-        bad = np.isnan(result) & np.isfinite(z)
+        bad = ~np.isfinite(result) & np.isfinite(z)
         if not np.any(bad):
             return result
         for ulps in _ULPS:
             at = z[bad]
             result[bad] = function(at - ulps * np.spacing(np.maximum(np.abs(at), 1e-290)))
-            bad = np.isnan(result) & np.isfinite(z)
+            bad = ~np.isfinite(result) & np.isfinite(z)
             if not np.any(bad):
                 return result
         for index in zip(*np.nonzero(bad)):
