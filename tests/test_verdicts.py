@@ -12,6 +12,12 @@ import scipy.sparse
 
 from esntools.activations import Activation
 from esntools.certificates import certify_esp, certify_repair, check_certificate
+from esntools.certificates.adversary import SlopePattern
+from esntools.certificates.edges import refuted_by_pattern
+from esntools.certificates.refute import origin_gain
+from esntools.certificates.regions import global_region
+from esntools.certificates.repair import Bracket, find_bracket
+from esntools.certificates.scaling import optimal_lurie
 from esntools.certificates.verdicts import meaning
 from esntools.certificates.washout import extent
 from esntools.errors import InvalidInputError, UnsupportedError
@@ -356,3 +362,86 @@ def test_a_verdict_in_place_of_its_document_is_named() -> None:
     verdict = certify_esp(EchoStateNetwork([[0.5]]), AnyInput())
     with pytest.raises(InvalidInputError, match=r"pass verdict\.document"):
         check_certificate(verdict)  # type: ignore[arg-type]
+
+
+# -- the edges of the bracket, the order of the rungs, the words of an open question -------------------------
+
+
+@pytest.mark.parametrize("leak", [1.0, 0.4])
+def test_the_edges_for_any_input_come_from_optimal_multipliers_and_from_slope_patterns(leak: float) -> None:
+    network = random_network(12, 0.7, 2, leak_rate=leak)
+    bounds = certify_esp(network, AnyInput(), bracket=False).bounds
+    bracket = find_bracket(network, AnyInput(), bounds, verdict="proved")
+    optimum = optimal_lurie(global_region(network).sector, optimise=True).bound.critical_gain
+    assert optimum is not None
+    assert bracket.proved is not None
+    assert bracket.refuted is not None
+    assert bracket.proved > 0.99 * optimum
+    for gain, document in (
+        (bracket.proved, bracket.proved_document),
+        (bracket.refuted, bracket.refuted_document),
+    ):
+        assert document is not None
+        assert check_certificate(document).valid
+        assert document["network"]["hash"] == network.scaled(gain).content_hash
+    # Where the origin loses its stability is the edge for constant inputs, as a rule.
+    origin = origin_gain(EchoStateNetwork(network.W, leak_rate=leak))
+    assert origin is not None
+    assert bracket.proved < bracket.refuted < 0.99 * origin
+
+
+def test_a_pattern_that_does_not_grow_refutes_nothing() -> None:
+    assert refuted_by_pattern(EchoStateNetwork([[0.9]]), SlopePattern(np.ones((2, 1)), 0.9)) is None
+
+
+def test_zero_input_multipliers_come_before_the_narrower_regions() -> None:
+    verdict = certify_esp(random_network(10, 0.95, 0), Zero(), bracket=False)
+    assert verdict.method == "zero-input-multipliers"
+    assert not any(" on " in b.name for b in verdict.bounds)
+    biased = certify_esp(random_network(8, 1.1, 7, b=0.5), Constant(0.7), bracket=False)
+    names = [b.name for b in biased.bounds]
+    assert any(name.endswith("on chords to the fixed point") for name in names)
+    assert not any(name.endswith("on the invariant box") for name in names)
+
+
+def test_only_a_verdict_that_was_cut_asks_for_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_network(30, 0.85, 0)
+    whole = certify_esp(network, AnyInput(), bracket=False, local=False, budget=1000.0)
+    assert whole.verdict == "inconclusive"
+    assert "more time" not in whole.sentence
+    assert "no rung proves contraction, and no response that was found refutes it" in whole.reason
+
+    def late(*_: object, deadline: float, **__: object) -> Bracket:
+        time.sleep(max(0.0, deadline - time.perf_counter()) + 0.01)
+        return Bracket()
+
+    monkeypatch.setattr("esntools.certificates.certify.find_bracket", late)
+    monkeypatch.setattr("esntools.certificates.certify.find_repairs", lambda *_, **__: ())
+    cut = certify_esp(network, AnyInput(), local=False, budget=8.0)
+    assert "the bracket is incomplete: its time was over" in cut.sentence
+    assert "more time" not in cut.sentence
+
+    def slow(*_: object, deadline: float, **__: object) -> None:
+        time.sleep(max(0.0, deadline - time.perf_counter()) + 0.01)
+
+    monkeypatch.setattr("esntools.certificates.certify.find_refutation", slow)
+    cut = certify_esp(network, AnyInput(), local=False, bracket=False, budget=4.0)
+    assert "spent in the search for a counterexample, and no rung proves contraction" in cut.sentence
+    assert "give more time" in cut.sentence
+
+
+def test_a_proved_series_gets_the_shorter_washout_from_its_own_slopes() -> None:
+    network = random_network(6, 0.7, 2)
+    u = np.random.default_rng(0).uniform(-2, 2, (250, 1))
+    verdict = certify_esp(network, InputSignal(u), bracket=False)
+    assert verdict.verdict == "proved"
+    assert verdict.local is not None
+    assert verdict.signal_washout.steps < verdict.washout.steps
+    assert f"under this very series from step {verdict.signal_washout.steps} on" in verdict.sentence
+    result = check_certificate(json.loads(json.dumps(verdict.local.document)))
+    assert (result.valid, result.verdict) == (True, "local")
+    x = np.random.default_rng(1).choice([-1.0, 1.0], (60, 6))
+    for row in u[: verdict.signal_washout.steps]:
+        x = network.step(x, np.broadcast_to(row, (60, 1)))
+    assert float(np.ptp(x, axis=0).max()) <= verdict.signal_washout.epsilon
+    assert certify_esp(network, InputSignal(u), bracket=False, local=False).signal_washout is None

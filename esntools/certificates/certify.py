@@ -13,6 +13,7 @@ import numpy as np
 from esntools import files
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates import check
+from esntools.certificates.along import entered_tube
 from esntools.certificates.attracting import EchoIndexBound, certify_echo_index
 from esntools.certificates.documents import claim_section
 from esntools.certificates.ladder import Ladder, stays_sparse
@@ -35,6 +36,7 @@ from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 from esntools.readout import checked_array
+from esntools.simulation import drive
 
 __all__ = ["certify_esp"]
 
@@ -49,9 +51,11 @@ _NORMS: Final = {
     "zero-input-multipliers": "in the norm of P",
 }
 #: Shares of a budget: for proving; of the rest, for refuting; of the rest, for bracket and repair.
-_PROVING: Final = 0.6
+_PROVING: Final = 0.7
 _REFUTING: Final = 0.4
 _EDGES: Final = 0.7
+#: Steps before a tube starts.
+_SETTLING: Final = 500
 _NO_REPAIRS: Final[tuple[Repair, ...]] = ()
 
 
@@ -110,9 +114,9 @@ def certify_esp(
     The ladder: strongly connected components; Perron-weighted maximum norm; Euclidean norm; incremental
     Lur'e inequality with unit, balanced and optimal multipliers; diagonal Schur stability (before Lur'e for
     large networks, whose exact check is cheaper); for up to 10 units one quadratic norm for all vertices.
-    Then the same on the box of states that bounded inputs leave, for a constant input on the chords to its
-    fixed point, and for zero input and bias the multipliers of odd activations. Then the search for a
-    witness to the contrary. The theorems and their sources are in FORMAT.md.
+    For zero input and bias then the multipliers of odd activations; for a constant input the rungs on the
+    chords to its fixed point, for other bounded inputs those on the box of states that they leave. Then the
+    search for a witness to the contrary. The theorems and their sources are in FORMAT.md.
 
     A verdict is about *every* input of the class. That a stochastic process gives, *almost surely*, an input
     which decides the state (Manjunath and Jaeger 2013) is another property: it can hold where this one is
@@ -199,8 +203,8 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
     elif not asked.out_of_time:
         proved = ladder.prove()
         if proved is not None:
-            return _certified(asked, ladder, *proved, bracket is True)
-    cut = ladder.out_of_time
+            return _certified(asked, ladder, *proved, bracket is True, local)
+    cut, search_cut = ladder.out_of_time, False
     assumed = ladder.assumed() is not None
     refutation = None
     large = stays_sparse(network)
@@ -209,11 +213,16 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
         refutation = find_refutation(
             network, inputs, candidates=candidates, deadline=limit, progress=asked.progress
         )
-        cut = cut or time.perf_counter() > limit
+        search_cut = time.perf_counter() > limit
     if refutation is not None:
         return _refuted(asked, ladder, refutation, bracket is True)
-    if asked.out_of_time or cut:
+    if cut:
         reason = f"the budget of {asked.budget:g} s is spent"
+    elif search_cut or asked.out_of_time:
+        reason = (
+            f"the budget of {asked.budget:g} s is spent in the search for a counterexample, and no rung "
+            "proves contraction"
+        )
     elif asked.squares:
         reason = (
             "the feedback passes through squares of the states, for which no rung is valid, "
@@ -235,7 +244,10 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
         reason = "no rung proves contraction, and no response that was found refutes it"
     edges, repairs = Bracket(), _NO_REPAIRS
     if bracket is not False and not asked.squares and not asked.out_of_time:
-        edges, repairs = _edges(asked, ladder, "inconclusive", asked.share(_EDGES if local else 1.0))
+        limit = asked.share(_EDGES if local else 1.0)
+        edges, repairs, complete = _edges(asked, ladder, "inconclusive", limit)
+        if not (complete or cut or search_cut):
+            reason += " (the bracket is incomplete: its time was over)"
     near = _local(asked, ladder) if local else None
     return _inconclusive(asked, ladder, reason, "", edges, repairs, near)
 
@@ -261,22 +273,24 @@ def _unsupported(network: EchoStateNetwork) -> str:
 
 def _edges(
     asked: _Question, ladder: Ladder, verdict: str, deadline: float
-) -> tuple[Bracket, tuple[Repair, ...]]:
-    """Return the bracket and the repairs."""
+) -> tuple[Bracket, tuple[Repair, ...], bool]:
+    """Return the bracket, the repairs, and whether there was time for all of the bracket."""
     network, now = asked.network, time.perf_counter()
+    limit = now + 0.7 * (deadline - now)
     edges = find_bracket(
-        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=now + 0.7 * (deadline - now),
-        epsilon=asked.epsilon, progress=asked.progress,
+        network, asked.inputs, ladder.bounds, verdict=verdict, deadline=limit, epsilon=asked.epsilon,
+        progress=asked.progress,
     )  # fmt: skip
+    complete = time.perf_counter() <= limit
     if verdict == "proved":
-        return edges, ()
+        return edges, (), complete
     if edges.optimum is not None:
         # The ladder stopped as soon as it was decided; this is how far the rung really gets.
         names = [b.name for b in ladder.bounds]
         if edges.optimum.name in names:
             ladder.bounds[names.index(edges.optimum.name)] = edges.optimum
     repairs = find_repairs(network, edges, deadline=deadline, epsilon=asked.epsilon, progress=asked.progress)
-    return edges, repairs
+    return edges, repairs, complete
 
 
 def _local(asked: _Question, ladder: Ladder) -> Tube | EchoIndexBound | None:
@@ -287,7 +301,12 @@ def _local(asked: _Question, ladder: Ladder) -> Tube | EchoIndexBound | None:
     limit = asked.remaining
     if isinstance(inputs, InputSignal):
         asked.progress("certifying a tube around the response to the signal", 0.0)
-        tube = certify_tube(network, inputs.u, epsilon=asked.epsilon, budget=limit, progress=asked.progress)
+        # Nothing leads a start elsewhere into the tube, and around a settled state it is wider.
+        settled = drive(network, inputs.u[:_SETTLING]).states[-1]
+        start = settled if np.all(np.isfinite(settled)) else None
+        tube = certify_tube(
+            network, inputs.u, start, epsilon=asked.epsilon, budget=limit, progress=asked.progress
+        )
         if isinstance(tube, Tube):
             return tube
         ladder.skipped.append(Skipped("tube around the response", tube.reason))
@@ -313,9 +332,10 @@ def _washout(document: Document) -> Washout | None:
 
 
 def _certified(
-    asked: _Question, ladder: Ladder, document: Document, region: Region, bracket: bool
+    asked: _Question, ladder: Ladder, document: Document, region: Region, bracket: bool, local: bool
 ) -> Certified:
     network = asked.network
+    proof = None if ladder.candidate is None else (ladder.candidate, region)
     theorem, rate = document["theorem"], float.fromhex(document["claim"]["rate"])
     washout, norm, assumption = _washout(document), _NORMS[theorem], None
     if ladder.assumed() is not None:
@@ -345,12 +365,22 @@ def _certified(
     if washout is not None:
         apart = "" if region.states == "box" else f" that start at most {washout.spread:.4g} apart"
         text += f"; from step {washout.steps} on, any two states{apart} agree to {washout.epsilon:g}"
+    tube = None
+    if local and proof is not None and washout is not None and isinstance(asked.inputs, InputSignal):
+        tube = entered_tube(
+            network, asked.inputs, proof, washout, budget=asked.remaining, progress=asked.progress
+        )
+    sooner = None
+    if tube is not None and tube.washout is not None:
+        low, high = network.activation.value_bounds
+        sooner = Washout(tube.washout, asked.epsilon, high - low)
+        text += f", and under this very series from step {tube.washout} on"
     edges = _edges(asked, ladder, "proved", asked.deadline)[0] if bracket else Bracket()
     return Certified(
         theorem, f"{head}: {text}; {end}.", tuple(ladder.bounds), document, network.content_hash,
         asked.inputs, max(1.0, edges.proved or 1.0), edges.refuted, rate,
         None if region.states == "all" and where == "global" else region.steps, washout,
-        tuple(ladder.skipped), assumption,
+        tuple(ladder.skipped), assumption, proof, tube, sooner,
     )  # fmt: skip
 
 
@@ -393,7 +423,7 @@ def _refuted_sentence(refutation: Refutation, network: EchoStateNetwork, inputs:
 def _refuted(asked: _Question, ladder: Ladder, refutation: Refutation, bracket: bool) -> Refuted:
     edges, repairs = Bracket(refuted=1.0), _NO_REPAIRS
     if bracket and not asked.squares and not asked.out_of_time:
-        edges, repairs = _edges(asked, ladder, "refuted", asked.deadline)
+        edges, repairs, _ = _edges(asked, ladder, "refuted", asked.deadline)
     return Refuted(
         refutation.theorem, _refuted_sentence(refutation, asked.network, asked.inputs), tuple(ladder.bounds),
         refutation.document, asked.network.content_hash, asked.inputs, edges.proved, edges.refuted or 1.0,

@@ -20,7 +20,7 @@ from esntools.certificates import check
 from esntools.certificates.cascade import cascade, components
 from esntools.certificates.documents import check_certificate, proved_document, slopes_section
 from esntools.certificates.lurie import incremental_lurie
-from esntools.certificates.multipliers import zero_input_multipliers
+from esntools.certificates.multipliers import multiplier_obstacle, zero_input_multipliers
 from esntools.certificates.norms import diagonal_schur, perron_weights, spectral_norm
 from esntools.certificates.regions import Region, box_region, global_region, global_slopes, secant_region
 from esntools.certificates.scaling import optimal_lurie, osborne
@@ -126,6 +126,8 @@ class Ladder:
     progress: Progress = no_progress
     bounds: list[BoundReached] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    #: What the last certificate was made from.
+    candidate: Candidate | None = None
 
     @property
     def out_of_time(self) -> bool:
@@ -165,6 +167,7 @@ class Ladder:
                 washout=washout, notes={"seconds": round(rung.bound.seconds, 3)}, assumes=self.assumed(),
             )  # fmt: skip
             if check_certificate(document, deadline=self.deadline).valid:
+                self.candidate = candidate
                 return document
             if washout is None or self.out_of_time:
                 break
@@ -325,29 +328,36 @@ class Ladder:
             return None
         if isinstance(inputs, AnyInput) or self.out_of_time:
             return None
-        floor, ceiling = whole.sector.low, whole.sector.high
-        previous = whole
-        for name, find in (("the invariant box", self._box), ("chords to the fixed point", self._chords)):
+        return self._zero_input(whole) or self._narrower(whole)
+
+    def _narrower(self, whole: Region) -> tuple[Document, Region] | None:
+        """Climb on the regions where the slopes lie nearer to each other than on the line."""
+        box, chords = ("the invariant box", self._box), ("chords to the fixed point", self._chords)
+        # At a constant input the chords lie within the slopes of the box: what fails on them fails there.
+        constant = isinstance(self.inputs, Zero | Constant)
+        for name, find in (chords, box) if constant else (box,):
             if self.out_of_time:
                 return None
-            region_ = find()
-            if region_ is None:
-                if name == "the invariant box":
-                    self._skip(name, "", "the activation is not bounded")
-                elif isinstance(inputs, Zero | Constant):
-                    self._skip(name, "", "no single fixed point was found that trajectories settle on")
+            region = find()
+            if region is None:
+                reason = "the activation is not bounded"
+                if name != box[0]:
+                    reason = "no single fixed point was found that trajectories settle on"
+                self._skip(name, "", reason)
                 continue
-            gained = np.max(
-                (region_.sector.low - previous.sector.low) + (previous.sector.high - region_.sector.high)
-            )
-            if not gained > 0.01 * float(np.max(ceiling - floor)):
+            spread = whole.sector.high - whole.sector.low
+            gained = spread - (region.sector.high - region.sector.low)
+            if not float(np.max(gained)) > 0.01 * float(np.max(spread)):
                 self._skip(name, "", "brings the slopes no nearer to each other")
                 continue
-            document = self.climb(region_)
+            document = self.climb(region)
             if document is not None:
-                return document, region_
-            previous = region_
-        return self._zero_input(whole)
+                return document, region
+            if constant:
+                if name != box[0]:
+                    self._skip(box[0], "", "its slopes are no nearer to each other than those of the chords")
+                return None
+        return None
 
     def _box(self) -> Region | None:
         return box_region(self.network, self.inputs)
@@ -359,9 +369,9 @@ class Ladder:
         network, name = self.network, "zero-input-multipliers"
         if not isinstance(self.inputs, Zero) or self.out_of_time:
             return None
-        phi, folded = network.activation, network.folded() if network.W_fb is not None else network
-        if np.any(folded.b) or not (phi.odd and phi.monotone):
-            self._skip(name, "", "valid only at zero input and zero bias, for an odd monotone activation")
+        obstacle = multiplier_obstacle(network)
+        if obstacle:
+            self._skip(name, "", f"valid only at zero input and zero bias, for odd activations; {obstacle}")
             return None
         radius = uniform_slope_radius(whole.sector)
         if radius >= 1.0:

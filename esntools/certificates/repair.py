@@ -19,32 +19,27 @@ from threadpoolctl import threadpool_limits
 
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates.cascade import cascade
+from esntools.certificates.edges import LARGEST, smallest_refuted
 from esntools.certificates.ladder import Ladder, attempted, best_rung, sparse_region, stays_sparse
 from esntools.certificates.lurie import incremental_lurie
 from esntools.certificates.multipliers import zero_input_multipliers
-from esntools.certificates.refute import find_refutation, origin_gain
 from esntools.certificates.regions import global_region
 from esntools.certificates.scaling import optimal_lurie, osborne
 from esntools.certificates.sectors import BoundReached, Rung
 from esntools.certificates.verdicts import Repair
 from esntools.errors import InvalidInputError
-from esntools.inputs import AnyInput, InputClass, InputSignal, Zero
+from esntools.inputs import AnyInput, InputClass, Zero
 from esntools.network import EchoStateNetwork
 
 __all__ = ["Bracket", "certify_repair", "find_bracket", "find_repairs", "quiet_arithmetic"]
 
-#: Units up to which the edge of the optimal rung is searched for, and counterexamples to multiples of W.
+#: Units up to which the edge of the optimal rung is searched for.
 _SEARCHED: Final = 200
-_REFUTED: Final = 300
-#: Seconds for one search for a counterexample, of which a bracket makes several.
 #: Slower than this a unit no longer follows anything.
 _LEAST_LEAK: Final = 1e-4
 _OPTIMAL: Final = "incremental-lurie, optimal"
-_ONE_REFUTATION: Final = 2.0
-_TRIALS: Final = 4
 #: Optimal multipliers bring a factor of the ladder down by less than this.
 _WITHIN: Final = 1.15
-_LARGEST: Final = 16.0
 
 
 @contextmanager
@@ -75,10 +70,6 @@ class Bracket:
 
 def _down(gain: float) -> float:
     return math.floor(1e4 * gain) / 1e4
-
-
-def _up(gain: float) -> float:
-    return math.ceil(1e4 * gain) / 1e4
 
 
 # -- proving multiples of W -----------------------------------------------------------------------------
@@ -189,50 +180,7 @@ def _zero_input(network: EchoStateNetwork, search: _Gains) -> Document | None:
     return search.ladder(network, Zero()).verified_at_zero(rung)
 
 
-# -- refuting multiples of W ----------------------------------------------------------------------------
-
-
-def _smallest_refuted(
-    network: EchoStateNetwork, inputs: InputClass, above: float, known: float | None, deadline: float
-) -> tuple[float, Document] | None:
-    """Return the smallest multiple above `above` for which a witness was found; `known` is one already."""
-    if isinstance(inputs, InputSignal) or network.n_units > _REFUTED:
-        return None
-
-    def refuted(gain: float) -> Document | None:
-        limit = min(deadline, time.perf_counter() + _ONE_REFUTATION)
-        found = find_refutation(network.scaled(gain), inputs, deadline=limit)
-        return None if found is None else found.document
-
-    best: tuple[float, Document] | None = None
-    high = known
-    if high is None:
-        # For any input the bias is part of the drive, and the origin is an admissible fixed point.
-        bare = replace(network, b=np.zeros(network.n_units)) if isinstance(inputs, AnyInput) else network
-        origin = origin_gain(bare)
-        first = [1.005 * origin, 1.03 * origin] if origin is not None else []
-        for gain in [*first, *(above * f for f in (1.25, 1.6, 2.2, 3.0, 5.0))]:
-            if time.perf_counter() > deadline or gain > _LARGEST:
-                break
-            if gain <= above:
-                continue
-            document = refuted(_up(gain))
-            if document is not None:
-                high, best = _up(gain), (_up(gain), document)
-                break
-    if high is None:
-        return None
-    low = above
-    for _ in range(_TRIALS):
-        if high - low <= 0.01 * high or time.perf_counter() > deadline:
-            break
-        middle = _up(0.5 * (low + high))
-        document = refuted(middle)
-        if document is None:
-            low = middle
-        else:
-            high, best = middle, (middle, document)
-    return best
+# -- both edges -----------------------------------------------------------------------------------------
 
 
 def find_bracket(
@@ -263,7 +211,7 @@ def find_bracket(
     half = deadline if math.isinf(deadline) else now + 0.8 * max(0.0, deadline - now)
     progress("bracket: larger weights that are proved", 0.0)
     search = _Gains(network, half, epsilon)
-    limit = _LARGEST if verdict == "proved" else 1.0
+    limit = LARGEST if verdict == "proved" else 1.0
     proved = _largest_proved(network, inputs, bounds, limit, search)
     gain = proved[0] if proved is not None else None
     if verdict == "proved":
@@ -272,7 +220,7 @@ def find_bracket(
     progress("bracket: smaller weights that are refuted", 0.5)
     refuted = None
     if time.perf_counter() < deadline:
-        refuted = _smallest_refuted(network, inputs, above, 1.0 if verdict == "refuted" else None, deadline)
+        refuted = smallest_refuted(network, inputs, above, 1.0 if verdict == "refuted" else None, deadline)
     least = refuted[0] if refuted is not None else (1.0 if verdict == "refuted" else None)
     return Bracket(
         gain, None if proved is None else proved[1], least, None if refuted is None else refuted[1],

@@ -30,7 +30,7 @@ from esntools.inputs import InputSignal
 from esntools.network import EchoStateNetwork
 from esntools.readout import checked_array
 
-__all__ = ["NoTube", "Tube", "certify_tube"]
+__all__ = ["NoTube", "Tube", "certify_tube", "steps_covered"]
 
 #: Room for the checker's rounding: it is asked to do with a radius below what ours allows.
 _ROOM: Final = 0.96
@@ -201,7 +201,7 @@ def _validated(
     return signal, checked_array(start, "x0", (network.n_units,), "(n_units,)")
 
 
-def _covered(n: int, n_steps: int, budget: float | None) -> int:
+def steps_covered(n: int, n_steps: int, budget: float | None) -> int:
     """Return how many steps the checker can do in a minute, or in a third of the budget."""
     seconds = _CHECK_SECONDS if budget is None else min(_CHECK_SECONDS, budget / 3.0)
     return max(1, min(n_steps, int(seconds / (3e-8 * n**3 + 3e-4 * n))))
@@ -288,7 +288,7 @@ def certify_tube(
         return NoTube("the feedback passes through squares of the states")
     deadline = math.inf if budget is None else time.perf_counter() + budget
     with threadpool_limits(limits=1), np.errstate(all="ignore"):
-        part = signal[: _covered(network.n_units, len(signal), budget)]
+        part = signal[: steps_covered(network.n_units, len(signal), budget)]
         search = _Search(network, part, start, epsilon, proof, deadline, progress)
         return search.result(rate)
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, TypeAlias, final
 
 from esntools import files
 from esntools._typing import Document
-from esntools.certificates.sectors import BoundReached
+from esntools.certificates.sectors import BoundReached, Candidate
 from esntools.certificates.witness import Refutation
 from esntools.inputs import AnyInput, Constant, InputClass, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
 if TYPE_CHECKING:
     from esntools.certificates.attracting import EchoIndexBound
+    from esntools.certificates.regions import Region
     from esntools.certificates.tube import Tube
 
 __all__ = ["Certified", "Inconclusive", "Refuted", "Repair", "Skipped", "Verdict", "Washout", "meaning"]
@@ -124,6 +125,13 @@ class Certified(_Result):
     assumption : str or None
         What the proof takes for granted, beyond the network: the slope range of an activation that the
         independent checker does not know, enclosed by ball arithmetic.
+    proof : tuple
+        What the certificate was made from; `certify_tube` takes it to prove a washout along one series.
+    local : Tube or None
+        For a recorded series: a tube around the response to it that every state is proved to enter. Its own
+        document is a certificate of its own.
+    signal_washout : Washout or None
+        The washout under this very series, from the slopes along it, where it is shorter than `washout`.
     """
 
     rate: float
@@ -131,6 +139,9 @@ class Certified(_Result):
     washout: Washout | None = None
     skipped: tuple[Skipped, ...] = ()
     assumption: str | None = None
+    proof: tuple[Candidate, Region] | None = field(default=None, repr=False)
+    local: Tube | None = None
+    signal_washout: Washout | None = None
     verdict: ClassVar[Literal["proved"]] = "proved"
 
 

@@ -180,6 +180,12 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
     for repair in repairs:
         _say(progress, f"Repair: {repair.sentence}.")
     local = result.local if isinstance(result, Inconclusive) else None
+    if isinstance(result, Certified) and result.washout is not None and result.signal_washout is not None:
+        _say(
+            progress,
+            f"Washout: {result.washout.steps} steps for every series within its range, "
+            f"{result.signal_washout.steps} for this one (states agree to {result.washout.epsilon:g}).",
+        )
     if local is not None:
         _say(progress, f"Certified, but only locally: {local.sentence.removeprefix('Proved: ')}")
     if options.budget > 0.0:
@@ -192,11 +198,12 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
         _write_proof(options.proof, shown, network, progress)
     if options.output is not None and result.verdict != "inconclusive":
         progress.say(f"certificate: {options.output}; verify it with esntools check {options.output}")
+        if isinstance(result, Certified) and result.local is not None:
+            _save_local(result.local.document, Path(options.output).with_suffix(".local.json"), progress)
     elif options.output is not None:
         progress.say(f"the bounds reached: {options.output} (not a certificate)")
         if local is not None and local.document is not None:
-            beside = Path(options.output).with_suffix(".local.json")
-            _save_local(local.document, beside, progress)
+            _save_local(local.document, Path(options.output).with_suffix(".local.json"), progress)
     if getattr(result, "assumption", None) is not None:
         return ASSUMED
     return {"proved": DONE, "refuted": NO}.get(result.verdict, UNDECIDED)
