@@ -23,6 +23,7 @@ from esntools.certificates.adversary import (
     periodic_drive,
 )
 from esntools.certificates.documents import check_certificate
+from esntools.certificates.flips import flipped, growth_and_gradient
 from esntools.certificates.refute import find_refutation
 from esntools.certificates.witness import DrivenMap, Refutation
 from esntools.errors import InvalidInputError
@@ -158,3 +159,34 @@ def test_growth_beyond_the_largest_number_ends_the_search(weight: float) -> None
     W = weight * np.random.default_rng(0).normal(size=(5, 5))
     pattern = find_slope_pattern(EchoStateNetwork(W), enough=math.inf, rng=0)
     assert pattern is None or pattern.growth > 1.0
+
+
+@pytest.mark.parametrize(("period", "leak"), [(1, 1.0), (3, 0.4)])
+def test_the_gradient_of_the_flips_is_that_of_differences(period: int, leak: float) -> None:
+    rng = np.random.default_rng(5)
+    W, a = rng.normal(size=(7, 7)), np.full(7, leak)
+    D = rng.uniform(0.2, 0.8, (period, 7))
+    value, gradient = growth_and_gradient(W, a, D)
+    assert value == pytest.approx(growth(W, a, D), rel=1e-12)
+    by_differences = np.empty_like(D)
+    for index in np.ndindex(*D.shape):
+        shift = np.zeros_like(D)
+        shift[index] = 1e-6
+        by_differences[index] = (growth(W, a, D + shift) - growth(W, a, D - shift)) / 2e-6
+    scale = float(np.vdot(gradient, by_differences) / np.vdot(gradient, gradient))
+    assert scale > 0.0
+    np.testing.assert_allclose(scale * gradient, by_differences, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_flips_find_the_best_of_all_extreme_patterns(seed: int) -> None:
+    W, a = np.random.default_rng(seed).normal(size=(4, 4)), np.full(4, 0.8)
+    extremes = [np.reshape(e, (2, 4)) for e in itertools.product([0.0, 1.0], repeat=8)]
+    best = max(growth(W, a, D) for D in extremes)
+    start = np.full((2, 4), 0.5)
+    rng = np.random.default_rng(0)
+    found = flipped(W, a, start, 0.0, 1.0, evaluations=300, enough=math.inf, deadline=math.inf, rng=rng)
+    assert growth(W, a, found) == pytest.approx(best, rel=1e-9)
+    # Nothing is lost without time.
+    late = flipped(W, a, start, 0.0, 1.0, evaluations=300, enough=math.inf, deadline=0.0, rng=rng)
+    np.testing.assert_array_equal(late, start)

@@ -24,6 +24,7 @@ import scipy.linalg
 
 from esntools._typing import FloatArray, RandomState
 from esntools.activations import Activation
+from esntools.certificates.flips import flipped
 from esntools.certificates.witness import DrivenMap, Response
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
@@ -231,8 +232,9 @@ def find_slope_pattern(
 ) -> SlopePattern | None:
     r"""Search for slopes :math:`D_1, \dots, D_p` whose product :math:`J(D_p) \cdots J(D_1)` grows fastest.
 
-    Projected gradient ascent of the spectral radius from many starts, period after period, in floating point;
-    a growth above 1 becomes a refutation only by `find_refutation`, which has it checked.
+    Projected gradient ascent of the spectral radius from many starts, period after period, then flips of
+    slopes between the ends of their range, in floating point; a growth above 1 becomes a refutation only by
+    `find_refutation`, which has it checked.
 
     Parameters
     ----------
@@ -281,7 +283,7 @@ def find_slope_pattern(
     folded = network.folded() if network.W_fb is not None else network
     W, a, n = folded.dense_W(), network.leak_rate, network.n_units
     # Small networks need fewer steps; at large ones, where products dominate, each step takes longer.
-    pace = effort * min(1.0, (120.0 / n) ** 1.5)
+    pace = effort * min(1.0, (70.0 / n) ** 1.5)
     steps = round(240 * pace * min(1.0, (n + 15) / 50))
     many, few = max(4, round(12 * pace)), max(2, round(4 * pace))
     best: SlopePattern | None = None
@@ -302,6 +304,14 @@ def find_slope_pattern(
             best = pattern
         if best.growth > enough:
             break
+    tries = round(200 * effort * min(1.0, (100.0 / n) ** 3))
+    if best is not None and best.growth <= enough and tries > 1:
+        with np.errstate(all="ignore"):
+            slopes = flipped(
+                W, a, best.slopes, low, high, evaluations=tries, enough=enough, deadline=deadline, rng=rng
+            )
+            value = growth(W, a, slopes)
+        best = max(best, SlopePattern(slopes, value), key=lambda pattern: pattern.growth)
     return best
 
 
