@@ -287,3 +287,20 @@ def test_numbers_and_inputs_in_words() -> None:
     assert number(-12.3456, 3) == "−12.3"
     assert describe_inputs(Zero()) == "zero input"
     assert describe_inputs(InputBox([0, 1], [1, 2])) == "every input sequence with values in [0, 1] × [1, 2]"
+
+
+def test_the_range_of_a_large_network_ends_where_the_inequality_of_lurie_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("esntools.study.contraction._SEARCHED", 5)
+    rng = np.random.default_rng(2)
+    W = rng.normal(size=(12, 12))
+    network = EchoStateNetwork(0.9 * W / np.abs(np.linalg.eigvals(W)).max())
+    verdict = certify_esp(network, AnyInput(), bracket=False)
+    found = certified_range(network, AnyInput(), verdict=verdict, seconds=60.0)
+    assert not found.searched
+    best = max(b.critical_gain or 0.0 for b in verdict.bounds if b.name.startswith("incremental-lurie"))
+    assert best > 1.02 * max(b.critical_gain or 0.0 for b in verdict.bounds if b.name == "spectral-norm")
+    if verdict.verdict == "inconclusive":
+        assert found.proved == pytest.approx(0.99 * best)
+        assert found.proved_by == "incremental-lurie"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -15,10 +15,10 @@ from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates import check
 from esntools.certificates.along import entered_tube
 from esntools.certificates.attracting import EchoIndexBound, certify_echo_index
-from esntools.certificates.documents import claim_section
+from esntools.certificates.documents import checked_budget, claim_section
 from esntools.certificates.ladder import Ladder, stays_sparse
 from esntools.certificates.refute import find_refutation
-from esntools.certificates.regions import Region, global_slopes, input_hull
+from esntools.certificates.regions import Region, global_region, global_slopes, input_hull
 from esntools.certificates.repair import Bracket, find_bracket, find_repairs, quiet_arithmetic
 from esntools.certificates.tube import Tube, certify_tube
 from esntools.certificates.verdicts import (
@@ -155,10 +155,9 @@ def _validated(network: EchoStateNetwork, inputs: InputClass, budget: float | No
             "inputs", f"{len(hull.low)} components", f"the network has {network.n_inputs} inputs",
             "give one value per input, or use AnyInput()",
         )  # fmt: skip
-    if budget is not None and not budget >= 0.0:
-        raise InvalidInputError("budget", str(budget), "must be a number of seconds, at least 0")
-    if not 0.0 < epsilon < math.inf:
-        raise InvalidInputError("epsilon", str(epsilon), "must be a positive number")
+    checked_budget(budget)
+    if not (isinstance(epsilon, int | float | np.number) and 0.0 < epsilon < math.inf):
+        raise InvalidInputError("epsilon", repr(epsilon), "must be a positive number")
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,10 +218,10 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
     if cut:
         reason = f"the budget of {asked.budget:g} s is spent"
     elif search_cut or asked.out_of_time:
-        reason = (
-            f"the budget of {asked.budget:g} s is spent in the search for a counterexample, and no rung "
-            "proves contraction"
+        none = "no rung " + (
+            "is valid with squares in the feedback" if asked.squares else "proves contraction"
         )
+        reason = f"the budget of {asked.budget:g} s is spent in the search for a counterexample, and {none}"
     elif asked.squares:
         reason = (
             "the feedback passes through squares of the states, for which no rung is valid, "
@@ -246,6 +245,12 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
     if bracket is not False and not asked.squares and not asked.out_of_time:
         limit = asked.share(_EDGES if local else 1.0)
         edges, repairs, complete = _edges(asked, ladder, "inconclusive", limit)
+        document = edges.proved_document
+        if edges.proved == 1.0 and document is not None and document["claim"]["inputs"]["kind"] == "any":
+            # Optimised multipliers reach where those of the ladder, which stop early, did not.
+            ladder.candidate = None
+            ladder.bounds[:] = [replace(b, proves=True) if b is edges.optimum else b for b in ladder.bounds]
+            return _certified(asked, ladder, document, global_region(network), False, local)
         if not (complete or cut or search_cut):
             reason += " (the bracket is incomplete: its time was over)"
     near = _local(asked, ladder) if local else None

@@ -84,14 +84,13 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
     if verdict.result.verdict == "inconclusive" and verdict.key == "closed loop":
         # The advice, a smaller spectral radius, is about driven networks.
         sentence = f"Inconclusive: {verdict.result.reason}."
-    if decided:
-        # The word stands in its box already.
-        sentence = sentence.partition(": ")[2]
-        sentence = sentence[:1].upper() + sentence[1:]
+    # The word stands in its box already.
+    sentence = sentence.partition(": ")[2] if decided else sentence.removeprefix("Inconclusive: ")
+    sentence = sentence[:1].upper() + sentence[1:]
     return {
         "word": word,
         "question": verdict.question,
-        "sentence": sentence.removeprefix("Inconclusive: "),
+        "sentence": sentence,
         "means": means,
         "not_means": not_means,
         "bounds": bounds_table(verdict),

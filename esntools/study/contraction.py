@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, final
 
 from esntools._typing import Progress, no_progress
 from esntools.certificates import Certified, Inconclusive, Refuted, certify_esp
-from esntools.inputs import InputClass
+from esntools.certificates.ladder import Ladder, best_rung
+from esntools.certificates.regions import global_region
+from esntools.inputs import AnyInput, InputClass
 from esntools.network import EchoStateNetwork
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ __all__ = ["CertifiedRange", "certified_range"]
 
 #: Units up to which one question takes a fraction of a second, so that the edges can be searched for.
 _SEARCHED: Final = 200
+#: Units up to which the Lur'e inequality is solved and checked within seconds.
+_LARGE: Final = 600
 #: A norm that succeeds on a large network within a second or two; the others take many.
 _QUICK: Final = ("perron", "spectral")
 _TRIALS: Final = 10
@@ -90,6 +94,31 @@ class _Search:
         self.note(gain, result)
         return result
 
+    def lurie(self, verdict: Certified | Refuted | Inconclusive | None) -> None:
+        """Certify almost the gain at which the Lur'e inequality ends, with the best multipliers first."""
+        known = [b for b in (() if verdict is None else verdict.bounds) if " on " not in b.name]
+        found = [b for b in known if b.name.startswith("incremental-lurie")]
+        if not found and not self.over:
+            # The verdict needed no more than a cruder norm.
+            name = "incremental-lurie, balanced"
+            found = [best_rung(name, global_region(self.network).sector, self.deadline).bound]
+        # Certified in a moment, in case the others run out of time.
+        quick = [b for b in known if b.name == "spectral-norm"]
+        for bound in [*quick, *sorted(found, key=lambda b: -(b.critical_gain or 0.0))]:
+            gain = 0.99 * (bound.critical_gain or 0.0)
+            if self.over:
+                return
+            if not (self.proved or 0.0) < gain < _LARGEST:
+                continue
+            network = self.network.scaled(gain)
+            region = global_region(network)
+            rung = best_rung(bound.name, region.sector, self.deadline)
+            document = Ladder(network, AnyInput(), self.deadline).verified(rung, region)
+            if document is not None:
+                self.proved, self.proved_by = gain, document["theorem"]
+                if bound not in quick:
+                    return
+
     def narrow(self) -> None:
         """Move both edges towards each other, halving the larger uncertainty."""
         gain = max(1.0, self.proved or 0.0)
@@ -118,8 +147,8 @@ def certified_range(
 ) -> CertifiedRange:
     """Find multiples of a network's recurrent weights that are certified, and some that are refuted.
 
-    Networks of up to 200 units are asked about by bisection; of larger ones, a little less than the critical
-    gain of each norm that is quick to certify is tried.
+    Networks of up to 200 units are asked about by bisection. Of larger ones almost the gain is tried at which
+    the Lur'e inequality ends, with the multipliers that get farthest first, then that of each quick norm.
 
     Parameters
     ----------
@@ -153,6 +182,9 @@ def certified_range(
     elif not search.over:
         search.ask(1.0)
     searched = folded.n_units <= _SEARCHED
+    if not searched and folded.n_units <= _LARGE:
+        progress("certifying larger weights: the Lur'e inequality", 0.0)
+        search.lurie(verdict)
     gains = _estimates(verdict, derivation, quick=not searched)
     for k, gain in enumerate(sorted(0.995 * g for g in gains)):
         if gain > (search.proved or 0.0) and not search.over:

@@ -47,8 +47,10 @@ T = TypeVar("T")
 BUDGET: Final = 6.0
 #: The same for the closed loop, whose counterexamples are the more costly to check.
 CLOSED_LOOP_BUDGET: Final = 10.0
-#: Seconds for the edges of the certified range.
+#: Seconds for the edges of the certified range, and for that of a large network, whose check takes several.
 _RANGE_SECONDS: Final = 4.0
+_LARGE_RANGE_SECONDS: Final = 15.0
+_LARGE: Final = 200
 
 #: How much of the progress bar each step takes.
 SHARE: Final = {
@@ -186,10 +188,11 @@ def certified_of(
     if not driven:
         return None
     v = driven[-1]
+    seconds = _RANGE_SECONDS if v.network.n_units <= _LARGE else _LARGE_RANGE_SECONDS
     return steps.run(
         "derivation: certified range",
         lambda p: certified_range(
-            v.network, v.inputs, verdict=v.result, derivation=derivation, seconds=_RANGE_SECONDS, progress=p
+            v.network, v.inputs, verdict=v.result, derivation=derivation, seconds=seconds, progress=p
         ),
     )
 
