@@ -103,7 +103,7 @@ class _Search:
         quick = [best_rung("spectral-norm", sector, self.deadline).bound]
         if not found:
             # The verdict needed no more than a cruder norm.
-            found = [best_rung("incremental-lurie, balanced", sector, time.perf_counter()).bound]
+            found = [best_rung("incremental-lurie, balanced", sector, time.perf_counter() + 2.0).bound]
         for bound in [*quick, *sorted(found, key=lambda b: -(b.critical_gain or 0.0))]:
             gain = 0.99 * (bound.critical_gain or 0.0)
             if self.over:
