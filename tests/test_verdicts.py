@@ -18,7 +18,7 @@ from esntools.certificates.refute import origin_gain
 from esntools.certificates.regions import global_region
 from esntools.certificates.repair import Bracket, find_bracket
 from esntools.certificates.scaling import optimal_lurie
-from esntools.certificates.verdicts import meaning
+from esntools.certificates.verdicts import Refuted, meaning
 from esntools.certificates.washout import extent
 from esntools.errors import InvalidInputError, UnsupportedError
 from esntools.inputs import AnyInput, Constant, InputBox, InputSignal, Zero
@@ -445,3 +445,41 @@ def test_a_proved_series_gets_the_shorter_washout_from_its_own_slopes() -> None:
         x = network.step(x, np.broadcast_to(row, (60, 1)))
     assert float(np.ptp(x, axis=0).max()) <= verdict.signal_washout.epsilon
     assert certify_esp(network, InputSignal(u), bracket=False, local=False).signal_washout is None
+
+
+def test_an_unstable_response_is_not_said_to_keep_copies_apart() -> None:
+    # A homoclinic orbit leaves an unstable response and comes back: only the driving apart is certified.
+    unstable = certify_esp(EchoStateNetwork([[-1.5]], activation="sine"), AnyInput())
+    two = certify_esp(EchoStateNetwork([[1.5]]), Zero())
+    for verdict in (unstable, two):
+        assert isinstance(verdict, Refuted)
+        apart = "do not come together" in meaning(verdict)[0]
+        assert apart == (verdict.witness.strength != "unstable response")
+
+
+def test_a_budget_that_is_no_number_is_named() -> None:
+    for value in ("30s", -1.0, math.nan):
+        with pytest.raises(InvalidInputError, match=r"^budget: "):
+            certify_esp(EchoStateNetwork([[0.5]]), AnyInput(), budget=value)  # type: ignore[arg-type]
+
+
+def test_a_witness_prints_in_a_few_lines() -> None:
+    verdict = certify_esp(EchoStateNetwork(1.6 * np.eye(20)), Zero())
+    assert isinstance(verdict, Refuted)
+    assert len(repr(verdict.witness)) < 2000
+    assert len(repr(verdict)) < 4000
+
+
+def test_what_optimised_multipliers_prove_is_proved() -> None:
+    """The edge of the bracket is a certificate of the network itself where it reaches the gain 1."""
+    rng = np.random.default_rng(5)
+    W = rng.standard_normal((50, 50))
+    network = EchoStateNetwork(
+        0.95 * W / np.abs(np.linalg.eigvals(W)).max(), rng.uniform(-1, 1, (50, 1)), 0.0, 0.5
+    )
+    verdict = certify_esp(network, InputBox(-1, 1), budget=60.0)
+    gain = verdict.proved_gain
+    assert gain is not None
+    again = certify_esp(network.scaled(gain), AnyInput(), budget=60.0)
+    assert again.verdict == "proved"
+    assert check_certificate(again.document).valid

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -233,7 +233,7 @@ class EchoIndexBound:
     state_radii: FloatArray
     rates: FloatArray
     input_radius: float
-    document: Document | None
+    document: Document | None = field(repr=False)
     sentence: str
 
 

@@ -38,6 +38,7 @@ __all__ = [
     "CheckResult",
     "array_section",
     "check_certificate",
+    "checked_budget",
     "claim_section",
     "local_document",
     "network_section",
@@ -81,6 +82,18 @@ class CheckResult:
     reason: str
     seconds: float
     assumption: str | None = None
+
+
+def checked_budget(budget: object) -> None:
+    """Refuse what is neither None nor a number of seconds.
+
+    >>> checked_budget(None), checked_budget(2.5)
+    (None, None)
+    """
+    if budget is not None and not (isinstance(budget, int | float | np.number) and budget >= 0):
+        raise InvalidInputError(
+            "budget", repr(budget), "must be a number of seconds, at least 0", "30.0 is half a minute"
+        )
 
 
 def _base64(array: NDArray[Any], dtype: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import final
 
 import numpy as np
@@ -63,7 +63,7 @@ class LargeInputThreshold:
     slope: float
     direction: FloatArray
     width: float
-    document: Document | None
+    document: Document | None = field(repr=False)
     sentence: str
 
 

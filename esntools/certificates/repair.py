@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates.cascade import cascade
+from esntools.certificates.documents import checked_budget
 from esntools.certificates.edges import LARGEST, smallest_refuted
 from esntools.certificates.ladder import Ladder, attempted, best_rung, sparse_region, stays_sparse
 from esntools.certificates.lurie import incremental_lurie
@@ -27,7 +28,6 @@ from esntools.certificates.regions import global_region
 from esntools.certificates.scaling import optimal_lurie, osborne
 from esntools.certificates.sectors import BoundReached, Rung
 from esntools.certificates.verdicts import Repair
-from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, InputClass, Zero
 from esntools.network import EchoStateNetwork
 
@@ -356,8 +356,7 @@ def certify_repair(
 
     if inputs is None:
         inputs = AnyInput()
-    if budget is not None and not budget >= 0.0:
-        raise InvalidInputError("budget", str(budget), "must be a number of seconds, at least 0")
+    checked_budget(budget)
     start = time.perf_counter()
     half = None if budget is None else 0.5 * budget
     verdict = certify_esp(network, inputs, budget=half, bracket=False, progress=progress)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, TypeAlias, final
 
 import numpy as np
@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from esntools._typing import Document, FloatArray, Progress, no_progress
 from esntools.certificates import check
-from esntools.certificates.documents import check_certificate, local_document
+from esntools.certificates.documents import check_certificate, checked_budget, local_document
 from esntools.certificates.regions import Region, slope_ranges
 from esntools.certificates.sectors import Candidate
 from esntools.certificates.washout import extent
@@ -69,12 +69,12 @@ class Tube:
 
     rate: float
     radius: float
-    states: FloatArray
+    states: FloatArray = field(repr=False)
     steps: int
     washout: int | None
     entry: int | None
     amplification: float
-    document: Document
+    document: Document = field(repr=False)
     sentence: str
 
 
@@ -280,8 +280,7 @@ def certify_tube(
         raise InvalidInputError("rate", str(rate), "must lie in (0, 1)")
     if not 0.0 < epsilon < math.inf:
         raise InvalidInputError("epsilon", str(epsilon), "must be positive")
-    if budget is not None and not budget >= 0.0:
-        raise InvalidInputError("budget", str(budget), "must be a number of seconds, at least 0")
+    checked_budget(budget)
     if network.activation.expression not in check.ACTIVATIONS:
         return NoTube(f"the checker does not know the activation {network.activation.expression}")
     if network.W_fb is not None and network.readout is not None and not network.readout.is_affine:

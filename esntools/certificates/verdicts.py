@@ -73,15 +73,15 @@ class Repair:
     value: float
     sentence: str
     network: EchoStateNetwork
-    document: Document
+    document: Document = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
 class _Result:
     method: str
     sentence: str
-    bounds: tuple[BoundReached, ...]
-    document: Document
+    bounds: tuple[BoundReached, ...] = field(repr=False)
+    document: Document = field(repr=False)
     network_hash: str
     inputs: InputClass
     proved_gain: float | None
@@ -210,8 +210,7 @@ Verdict: TypeAlias = Certified | Refuted | Inconclusive
 _MEANS: Final = {
     "proved": "whatever admissible input comes, in the long run the state is a function of the input alone. "
     "The proof is about the stored network itself, its numbers taken as exact; no simulation is involved.",
-    "refuted": "an admissible input is known under which two copies of the network, started differently, do "
-    "not come together. The certificate holds it.",
+    "refuted": "",
     "inconclusive": "no bound that was tried is small enough, and no counterexample was found. That is "
     "common for a spectral radius a little below 1.",
 }
@@ -222,6 +221,23 @@ _MEANS_NOT: Final = {
     "inconclusive": "that the network is faulty. It may well have the property, and for almost every input "
     "of a random process more often still; this says nothing about either.",
 }
+
+
+def _refuted_meaning(verdict: Refuted) -> str:
+    where = "an admissible input is known, under which"
+    if isinstance(verdict.inputs, AnyInput):
+        where = "a drive is known, in place of input and bias, under which"
+    elif verdict.witness.network.n_inputs == 0:
+        where = "without any input,"
+    if verdict.witness.strength == "unstable response":
+        return (
+            f"{where} copies of the network that start as little apart as one likes are driven apart, so no "
+            "bound on the forgetting holds. (They may meet again later.) The certificate holds it."
+        )
+    return (
+        f"{where} two copies of the network, started differently, do not come together. The certificate "
+        "holds it."
+    )
 
 
 def meaning(verdict: Certified | Refuted | Inconclusive) -> tuple[str, str]:
@@ -241,11 +257,11 @@ def meaning(verdict: Certified | Refuted | Inconclusive) -> tuple[str, str]:
             means_not = "anything about other inputs, above all about those that vary in time."
         if verdict.assumption is not None:
             means_not += " It takes for granted what it says to assume."
+    if isinstance(verdict, Refuted):
+        means = _refuted_meaning(verdict)
+        if verdict.witness.network.n_inputs == 0:
+            means_not = "that the network is of no use: a model of an oscillation keeps its phase for ever."
     if isinstance(inputs, AnyInput) and word == "refuted":
-        means = (
-            "a drive is known, in place of input and bias, under which two copies of the network, started "
-            "differently, do not come together. The certificate holds it."
-        )
         means_not = (
             "that this happens with the network's own bias and inputs of ordinary size. Ask about those: a "
             "box of inputs, or a recorded series."

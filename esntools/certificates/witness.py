@@ -342,10 +342,10 @@ class Refutation:
         Whether `input` is a drive.
     """
 
-    document: Document
+    document: Document = field(repr=False)
     theorem: str
     input: FloatArray
-    points: tuple[Response, ...]
+    points: tuple[Response, ...] = field(repr=False)
     strength: str
     period: int
     input_radius: float | None

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
+from esntools.errors import InvalidInputError
 from esntools.plotting.style import BLUE, INK, TICK, key, new_axes, style
 
 if TYPE_CHECKING:
+    from esntools.certificates.verdicts import Refuted
     from esntools.certificates.witness import Refutation
 
 __all__ = ["plot_witness"]
@@ -18,7 +20,7 @@ __all__ = ["plot_witness"]
 _FLOOR = 1e-16
 
 
-def plot_witness(refutation: Refutation, *, n_steps: int = 200, ax: Axes | None = None) -> Axes:
+def plot_witness(refutation: Refutation | Refuted, *, n_steps: int = 200, ax: Axes | None = None) -> Axes:
     """Draw the distance between two trajectories under the input that refutes, on a logarithmic scale.
 
     The trajectories are those of `Refutation.replay`. A network that forgets would bring them together; here
@@ -26,12 +28,17 @@ def plot_witness(refutation: Refutation, *, n_steps: int = 200, ax: Axes | None 
 
     Parameters
     ----------
-    refutation : Refutation
-        The witness of a `Refuted` verdict.
+    refutation : Refuted or Refutation
+        The verdict, or its witness.
     n_steps : int, optional
         200 by default.
     ax : Axes, optional
         New by default.
+
+    Raises
+    ------
+    InvalidInputError
+        When it is no refutation, or n_steps is less than 1.
 
     Examples
     --------
@@ -42,7 +49,15 @@ def plot_witness(refutation: Refutation, *, n_steps: int = 200, ax: Axes | None 
     >>> ax.get_xlabel(), ax.get_yscale()
     ('step', 'log')
     """
-    one, two = refutation.replay(n_steps)
+    witness: Any = getattr(refutation, "witness", refutation)
+    if not hasattr(witness, "replay"):
+        raise InvalidInputError(
+            "refutation", type(refutation).__name__, "must be a refuted verdict or its witness",
+            "only a refutation has two trajectories that do not meet",
+        )  # fmt: skip
+    if n_steps < 1:
+        raise InvalidInputError("n_steps", str(n_steps), "must be at least 1")
+    one, two = witness.replay(n_steps)
     gaps = np.abs(one - two)
     steps = np.arange(len(gaps))
     ax = new_axes(ax, (4.6, 2.6))
@@ -57,11 +72,11 @@ def plot_witness(refutation: Refutation, *, n_steps: int = 200, ax: Axes | None 
     low, high = np.log10(largest.min()) - 0.4, np.log10(largest.max()) + 0.4
     spare = max(0.0, 2.0 - (high - low)) / 2.0
     ax.set_ylim(10.0 ** (low - spare), 10.0 ** (high + spare))
-    period = refutation.period
+    period = witness.period
     driven = "a constant input" if period == 1 else f"an input of period {period}"
-    if refutation.input.shape[1] == 0:
+    if witness.input.shape[1] == 0:
         driven = "no input"
     style(ax, x="step", y="difference of states")
-    ax.set_title(f"{refutation.strength} to {driven}", fontsize=TICK + 1.0, color=INK, loc="left", pad=18)
+    ax.set_title(f"{witness.strength} to {driven}", fontsize=TICK + 1.0, color=INK, loc="left", pad=18)
     key(ax)
     return ax
