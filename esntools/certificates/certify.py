@@ -45,10 +45,10 @@ _NORMS: Final = {
     "spectral-norm": "in the Euclidean norm",
     "perron-weights": "in a weighted maximum norm",
     "diagonal-schur": "in a weighted Euclidean norm",
-    "incremental-lurie": "in the norm of P",
-    "common-quadratic": "in the norm of P",
+    "incremental-lurie": "in a quadratic norm",
+    "common-quadratic": "in a quadratic norm",
     "cascade": "in a norm made of those of its components",
-    "zero-input-multipliers": "in the norm of P",
+    "zero-input-multipliers": "in a quadratic norm",
 }
 #: Shares of a budget: for proving; of the rest, for refuting; of the rest, for bracket and repair.
 _PROVING: Final = 0.7
@@ -151,8 +151,9 @@ def _validated(network: EchoStateNetwork, inputs: InputClass, budget: float | No
     claim_section(inputs)
     hull = input_hull(inputs, network.n_inputs)
     if hull is not None and len(hull.low) != network.n_inputs:
+        n = network.n_inputs
         raise InvalidInputError(
-            "inputs", f"{len(hull.low)} components", f"the network has {network.n_inputs} inputs",
+            "inputs", f"{len(hull.low)} components", f"the network has {n} input{'s' * (n != 1)}",
             "give one value per input, or use AnyInput()",
         )  # fmt: skip
     checked_budget(budget)
@@ -368,7 +369,9 @@ def _certified(
         text = f"at zero input every state falls to 0; distances to it {shrink}"
         end = "the network has the echo state property at zero input"
     if washout is not None:
-        apart = "" if region.states == "box" else f" that start at most {washout.spread:.4g} apart"
+        apart = (
+            "" if region.states == "box" else f" that start at most {washout.spread:.4g} apart in every unit"
+        )
         text += f"; from step {washout.steps} on, any two states{apart} agree to {washout.epsilon:g}"
     tube = None
     if local and proof is not None and washout is not None and isinstance(asked.inputs, InputSignal):

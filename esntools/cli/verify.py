@@ -28,7 +28,10 @@ def count_inputs(place: str, given: int, n_inputs: int) -> None:
     if n_inputs == 0:
         raise InvalidInputError(place, "given", "the network has no inputs", "use --zero or --closed-loop")
     if given not in (1, n_inputs):
-        raise InvalidInputError(place, f"{given} values", f"the network has {n_inputs} inputs")
+        inputs = f"{n_inputs} input{'s' * (n_inputs != 1)}"
+        raise InvalidInputError(
+            place, f"{given} values", f"the network has {inputs}", "give one for all, or one for each"
+        )
 
 
 def _inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:

@@ -51,10 +51,14 @@ class Evidence:
         """The evidence in words."""
         n_starts, n_steps = self.distances.shape[1] + 1, len(self.distances) - 1
         left = float(self.distances[-1].max())
+        count = f"empirical echo index {self.n_responses}"
+        if self.n_responses == n_starts:
+            # Perhaps the phases of one cycle, perhaps chaos: more starts would give more.
+            count = "all stay apart"
         parts = [
             f"{n_starts} trajectories under {self.input_words} are "
             + (f"{left:.2g} apart" if left > 0.0 else "equal")
-            + f" after {n_steps} steps (empirical echo index {self.n_responses})"
+            + f" after {n_steps} steps ({count})"
         ]
         if self.exponent is not None:
             error = f" ± {self.stderr:.1g}" if self.stderr else ""
