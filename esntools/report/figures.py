@@ -254,7 +254,7 @@ def _forgetting_caption(study: Study) -> str:
             f"they agree to {proof.washout.epsilon:g}. "
         )
     else:
-        caption += "This is simulated; no bound is proved here. "
+        caption += "This is simulated; no bound is proved here. The dotted line is at 1e-6. "
     if evidence.exponent is not None:
         caption += (
             "The slope to expect, the largest conditional Lyapunov exponent, is "
