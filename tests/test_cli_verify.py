@@ -49,6 +49,8 @@ def test_a_proof_is_told_with_its_meaning_its_ladder_and_its_washout(
         assert part in text, part
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_an_open_question_comes_with_bracket_and_repair(
     desk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -95,6 +95,8 @@ def test_feedback_is_folded_into_what_is_scaled() -> None:
     assert 1.9 < found.proved <= 2.0
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_study_is_a_function_of_its_seed() -> None:
     quick = replace(SETTINGS, explain=replace(SETTINGS.explain, lyapunov_steps=200, n_starts=8))
     quick = replace(quick, fit=replace(SETTINGS.fit, n_units=20))

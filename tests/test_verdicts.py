@@ -117,6 +117,8 @@ def test_extent_bounds_the_norm() -> None:
 # -- the bracket and the repair ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_repairs_are_verified() -> None:
     network = random_network(12, 0.9, 4)
     verdict = certify_esp(network, AnyInput())
