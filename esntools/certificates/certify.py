@@ -247,7 +247,8 @@ def _decide(asked: _Question, candidates: list[FloatArray], bracket: bool | None
         limit = asked.share(_EDGES if local else 1.0)
         edges, repairs, complete = _edges(asked, ladder, "inconclusive", limit)
         document = edges.proved_document
-        if edges.proved == 1.0 and document is not None and document["claim"]["inputs"]["kind"] == "any":
+        itself = document is not None and document["network"]["hash"] == network.content_hash
+        if itself and document is not None and document["claim"]["inputs"]["kind"] == "any":
             # Optimised multipliers reach where those of the ladder, which stop early, did not.
             ladder.candidate = None
             ladder.bounds[:] = [replace(b, proves=True) if b is edges.optimum else b for b in ladder.bounds]
