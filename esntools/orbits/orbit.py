@@ -283,7 +283,8 @@ def refine_orbit(
         )[0][0]  # fmt: skip
     if not np.all(np.isfinite(X)):
         return None
-    return refined(shooting, X, tol, n_multipliers)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return refined(shooting, X, tol, n_multipliers)
 
 
 def check_tolerance(tol: float) -> None:

@@ -6,7 +6,7 @@ The unknowns are all p states at once, :math:`X = (x_0, \dots, x_{p-1})`, and th
 
 so that no error is carried through p steps of an unstable map. A batch has shape (B, p, n). The Newton
 correction solves :math:`d_j - J_j d_{j-1} = r_j`: by orthogonal elimination around the cycle up to
-`DENSE_LIMIT` units, by GMRES on :math:`(I - J_{p-1} \cdots J_0)\, d` above, where no Jacobian is formed.
+`SEARCH_LIMIT` units, by GMRES on :math:`(I - J_{p-1} \cdots J_0)\, d` above, where no Jacobian is formed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from esntools._typing import BoolArray, FloatArray
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
 
-__all__ = ["DENSE_LIMIT", "Shooting", "newton", "polish", "solve_cyclic"]
+__all__ = ["DENSE_LIMIT", "SEARCH_LIMIT", "Shooting", "newton", "polish", "solve_cyclic"]
 
-#: Up to this many units a Newton direction comes from elimination, above it from GMRES.
+#: Up to this many units the search takes its Newton directions from elimination, above it from GMRES.
+SEARCH_LIMIT: Final = 40
+
+#: Up to this many units a single orbit is polished by elimination.
 DENSE_LIMIT: Final = 150
 
 #: A single orbit of so many units is still polished with the dense product of its Jacobians.
@@ -281,11 +284,13 @@ def newton(
     max_iterations: int = 30,
     krylov: int = 32,
     patience: int = 6,
+    damped: bool = True,
 ) -> tuple[FloatArray, FloatArray]:
     """Damped Newton from every member of X (B, p, n); return where they got to, and the residuals.
 
     A step is halved until the residual decreases (Armijo), or kicked at random when it cannot; a member is
-    given up at its second kick, or when its residual has not halved within `patience` iterations.
+    given up at its second kick, or when its residual has not halved within `patience` iterations. Undamped,
+    every step is taken whole.
     """
     X = X.copy()
     best, best_residual = X.copy(), shooting.residual(X)
@@ -299,13 +304,16 @@ def newton(
             Y = X[rows]
             R = shooting.images(Y) - Y
             before = np.linalg.norm(R, axis=(1, 2))
-            if shooting.n_units <= DENSE_LIMIT:
+            if shooting.n_units <= SEARCH_LIMIT:
                 D = solve_cyclic(shooting.jacobians(Y, exact=False), R)
             else:
                 D = _condensed(shooting, Y, R, krylov, 1e-3 if np.median(before) < 1e-2 else 1e-1)
             D = np.where(np.isfinite(D), D, 0.0)
             accepted: BoolArray = np.zeros(len(rows), dtype=bool)
             t = 1.0
+            if not damped:
+                X[rows] = Y + D
+                accepted[:] = True
             while t > 1e-3 and not accepted.all():
                 i = np.flatnonzero(~accepted)
                 trial = Y[i] + t * D[i]
@@ -324,7 +332,7 @@ def newton(
             best[rows[better]], best_residual[rows[better]] = X[rows[better]], residual[better]
             alive = (residual > tol) & (kicks[rows] < 2) & np.isfinite(residual)
             alive &= np.max(np.abs(X[rows]), axis=(1, 2)) < _ESCAPED
-            if iteration % patience == 0:
+            if damped and iteration % patience == 0:
                 alive &= best_residual[rows] <= 0.5 * checkpoint[rows]
                 checkpoint[rows] = best_residual[rows]
             rows = rows[alive]
