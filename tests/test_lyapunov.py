@@ -59,12 +59,12 @@ def test_orthogonal_linear_map_has_zero_exponents() -> None:
         EchoStateNetwork(Q, activation="identity"), n_exponents=30, n_steps=200, transient=20
     )
     np.testing.assert_allclose(result.exponents, 0.0, atol=1e-12)
-    assert result.kaplan_yorke is None
-    assert "not negative" in result.kaplan_yorke_note
+    assert result.kaplan_yorke == 30.0
+    assert "do not shrink" in result.kaplan_yorke_note
 
 
 def test_exponents_of_rounding_size_are_zero() -> None:
-    assert kaplan_yorke_dimension([-1e-17, -2e-17], rounding=1e-15)[0] is None
+    assert kaplan_yorke_dimension([-1e-17, -2e-17], rounding=1e-15)[0] == 2.0
     assert kaplan_yorke_dimension([-1e-17, -2e-17])[0] == 0.0
 
 
@@ -166,7 +166,7 @@ def test_kaplan_yorke_corner_cases() -> None:
     assert kaplan_yorke_dimension([-14.572, 0.9056, 0.0])[0] == pytest.approx(2.06215, abs=1e-4)
     assert kaplan_yorke_dimension([-0.1, -0.2]) == (0.0, "")
     assert kaplan_yorke_dimension([0.0, -0.2])[0] == 1.0
-    assert kaplan_yorke_dimension([0.3, -0.1], 2)[0] is None
+    assert kaplan_yorke_dimension([0.3, -0.1], 2)[0] == 2.0
     assert "shrink" in kaplan_yorke_dimension([0.3, -0.1], 2)[1]
     assert "ask for more" in kaplan_yorke_dimension([0.3, -0.1], 9)[1]
     assert kaplan_yorke_dimension([0.3, -np.inf])[0] == 1.0

@@ -1,0 +1,333 @@
+"""The two questions: exponents of an autonomous map, and conditional ones of a driven map."""
+
+from __future__ import annotations
+
+import math
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools.errors import InvalidInputError
+from esntools.lyapunov.statistics import N_BATCHES, LyapunovSpectrum, summarise
+from esntools.lyapunov.tangent import tangent
+from esntools.maps import Map
+
+__all__ = [
+    "checked_dt",
+    "checked_series",
+    "checked_state",
+    "conditional_lyapunov_spectrum",
+    "lyapunov_spectrum",
+]
+
+# Blocks per batch of the convergence plot, of at least so many steps each.
+_BLOCKS: Final = 10
+_BLOCK_STEPS: Final = 50
+
+
+def checked_state(system: Map, x0: ArrayLike | None) -> FloatArray:
+    """Return x0 as a copied array, zeros for None."""
+    x = np.zeros(system.n_units) if x0 is None else np.array(x0, dtype=np.float64)
+    if x.shape != (system.n_units,) or not np.all(np.isfinite(x)):
+        raise InvalidInputError(
+            "x0", f"shape {x.shape}" if x.shape != (system.n_units,) else "an entry that is not finite",
+            f"must be a finite state of shape (n_units = {system.n_units},)",
+            "give one state, such as the last of a trajectory",
+        )  # fmt: skip
+    return x
+
+
+def checked_dt(dt: float | None) -> None:
+    if dt is not None and not (math.isfinite(dt) and dt > 0.0):
+        raise InvalidInputError("dt", str(dt), "must be positive", "leave it out for exponents per step")
+
+
+def _checked_number(n_exponents: int | Literal["all"] | None, n: int, default: int) -> int:
+    if n_exponents is None:
+        return min(default, n)
+    if isinstance(n_exponents, str) and n_exponents == "all":
+        return n
+    if isinstance(n_exponents, str) or n_exponents != int(n_exponents) or not 1 <= n_exponents <= n:
+        raise InvalidInputError(
+            "n_exponents", repr(n_exponents), f"must lie in 1 ... n_units = {n}",
+            'ask for fewer, or for "all"',
+        )  # fmt: skip
+    return int(n_exponents)
+
+
+def checked_series(system: Map, u: ArrayLike) -> FloatArray:
+    """Return the input series as a finite array of shape (n_steps, n_inputs)."""
+    u = np.asarray(u, dtype=np.float64)
+    if u.ndim != 2 or u.shape[1] != system.n_inputs:
+        raise InvalidInputError(
+            "u", f"shape {u.shape}", f"must have shape (n_steps, {system.n_inputs})",
+            "a series of one input needs a second axis of length 1",
+        )  # fmt: skip
+    if not np.all(np.isfinite(u)):
+        k, j = np.argwhere(~np.isfinite(u))[0]
+        raise InvalidInputError(
+            f"u[{k}, {j}]", str(u[k, j]), "every entry must be finite", "fill or drop missing values"
+        )
+    return u
+
+
+def _period(u: FloatArray) -> int | None:
+    """Return the shortest period of a series that repeats at least twice, or None."""
+    n = len(u)
+    # Few shifts survive the comparison of a short piece.
+    head = u[: min(n // 2, 32)]
+    starts = np.flatnonzero(np.all(u[1 : n // 2 + 1] == u[0], axis=1)) + 1
+    for p in starts:
+        if np.array_equal(u[p : p + len(head)], head) and np.array_equal(u[p:], u[:-p]):
+            return int(p)
+    return None
+
+
+def _estimate(
+    system: Map,
+    u: FloatArray | None,
+    x: FloatArray,
+    *,
+    n_exponents: int,
+    n_steps: int,
+    transient: int,
+    warm_up: int,
+    dt: float | None,
+    notes: list[str],
+    rng: RandomState,
+    progress: Progress,
+) -> LyapunovSpectrum:
+    """Average over n_steps after `transient` steps of the state alone and `warm_up` steps of the frame."""
+    n, k = system.n_units, n_exponents
+    label = "Lyapunov exponents"
+    total = transient + warm_up + n_steps
+    progress(label, 0.0)
+    generator = np.random.default_rng(rng)
+    frame = np.linalg.qr(generator.standard_normal((n, k)))[0]
+    moving, finite = tangent(system, u, x, k)
+    n_blocks = N_BATCHES * max(1, min(_BLOCKS, n_steps // (N_BATCHES * _BLOCK_STEPS)))
+    edges = np.round(np.linspace(0, n_steps, n_blocks + 1)).astype(np.intp)
+    growth = np.full((n_blocks, k), -np.inf)
+    sums: list[tuple[float, float]] = []
+
+    def bounded(done: int, since: int, grown: FloatArray | None = None) -> None:
+        if not np.all(np.isfinite(moving.x)) or (
+            grown is not None and np.any(np.isnan(grown) | np.isposinf(grown))
+        ):
+            raise InvalidInputError(
+                "network", f"the state or a perturbation overflows at steps {since + 1} to {done}",
+                "exponents need a trajectory that stays bounded", "start on the attractor, or check W",
+            )  # fmt: skip
+        progress(label, done / total)
+
+    step = 128
+    for first in range(0, transient, step):
+        last = min(first + step, transient)
+        moving.settle(first, last)
+        bounded(last, first)
+    moving.start(frame if finite is None else frame[:, :finite])
+    # The frame turns to the directions that it will keep.
+    for first in range(transient, transient + warm_up, step):
+        last = min(first + step, transient + warm_up)
+        bounded(last, first, moving.grow(first, last))
+    start = transient + warm_up
+    moving.audited = moving.log_det = 0.0
+    for j in range(n_blocks):
+        first, last = start + int(edges[j]), start + int(edges[j + 1])
+        grown = moving.grow(first, last)
+        bounded(last, first, grown)
+        growth[j, : len(grown)] = grown
+        if (j + 1) % (n_blocks // N_BATCHES) == 0:
+            sums.append((moving.audited, moving.log_det))
+            moving.audited = moving.log_det = 0.0
+    error = None
+    if k == n and finite is None:
+        error = 0.0
+        for found, expected in sums:
+            # Both -inf: the map is singular and says so twice.
+            if found != expected:
+                error = max(error, abs(found - expected) / max(abs(expected), 1.0))
+    if finite is not None:
+        notes = [*notes, f"W has rank {finite}: all other exponents are -inf"]
+    return summarise(
+        growth, edges, n, kind="autonomous" if u is None else "conditional", dt=dt, sum_rule_error=error,
+        notes=notes,
+    )  # fmt: skip
+
+
+def lyapunov_spectrum(
+    system: Map,
+    x0: ArrayLike | None = None,
+    *,
+    n_exponents: int | Literal["all"] | None = None,
+    n_steps: int = 20000,
+    transient: int = 1000,
+    dt: float | None = None,
+    rng: RandomState = 0,
+    progress: Progress = no_progress,
+) -> LyapunovSpectrum:
+    r"""Estimate the leading Lyapunov exponents of an autonomous map: closed loop, constant input, flow.
+
+    .. math:: \lambda_i = \lim_{n\to\infty} \tfrac1n \log R^{(n)}_{ii}, \qquad
+              DG(x_{n-1}) \cdots DG(x_0)\, Q_0 = Q_n R^{(n)}
+
+    by repeated decomposition of the product (Benettin; Eckmann and Ruelle). The leading exponents come from
+    QR decompositions at intervals that follow the spread of the exponents, all exponents of a network from LU
+    decompositions at every step, whose diagonals make up the same :math:`R^{(n)}_{ii}`. The Jacobian of a
+    network is formed for all exponents only: readout and feedback stay factored, a sparse W stays sparse,
+    and where W + W_fb W_out has a small rank, its thin factors are used.
+
+    Parameters
+    ----------
+    system : Map
+        Without inputs: a network's `closed_loop()` or `at_input(u)`, or any other map.
+    x0 : array_like, shape (n_units,), optional
+        Start, better on the attractor. A small random state by default (the origin may be a fixed point).
+    n_exponents : int or "all", optional
+        How many, from the largest. Default 3, or all of a smaller system.
+    n_steps : int
+        Steps averaged over, in 20 batches; at least 20. Default 20000.
+    transient : int
+        Steps before that, the second half with the frame. Default 1000.
+    dt : float, optional
+        Time between steps; with it the unit is 1/time, else 1/step.
+    rng : int, Generator or None
+        For the first frame (and start). Default 0.
+    progress : callable, optional
+
+    Returns
+    -------
+    LyapunovSpectrum
+        Of kind "autonomous".
+
+    Raises
+    ------
+    InvalidInputError
+        When the map has inputs, a number is out of its range, or the trajectory overflows.
+
+    Examples
+    --------
+    >>> from esntools.network import EchoStateNetwork
+    >>> rotation = 0.9 * np.array([[0.6, -0.8], [0.8, 0.6]])
+    >>> linear = EchoStateNetwork(rotation, activation="identity")
+    >>> spectrum = lyapunov_spectrum(linear, n_exponents="all", n_steps=100, transient=10)
+    >>> abs(spectrum.exponents - np.log(0.9)) < 1e-12
+    array([ True,  True])
+
+    References
+    ----------
+    G. Benettin, L. Galgani, A. Giorgilli, J.-M. Strelcyn, Meccanica 15 (1980) 9, doi:10.1007/BF02128236;
+    J.-P. Eckmann, D. Ruelle, Rev. Mod. Phys. 57 (1985) 617, doi:10.1103/RevModPhys.57.617.
+    """
+    if system.n_inputs:
+        raise InvalidInputError(
+            "network", f"{system.n_inputs} inputs", "must have none",
+            "use closed_loop(), at_input(u), or conditional_lyapunov_spectrum for a driven network",
+        )  # fmt: skip
+    if n_steps < N_BATCHES or transient < 0:
+        name, value = ("n_steps", n_steps) if n_steps < N_BATCHES else ("transient", transient)
+        raise InvalidInputError(
+            name, str(value), f"needs n_steps >= {N_BATCHES} and transient >= 0",
+            f"the error bars take {N_BATCHES} batches of at least one step",
+        )  # fmt: skip
+    k = _checked_number(n_exponents, system.n_units, 3)
+    x = checked_state(system, x0)
+    checked_dt(dt)
+    generator = np.random.default_rng(rng)
+    if x0 is None:
+        x = 1e-2 * generator.standard_normal(system.n_units)
+    return _estimate(
+        system, None, x, n_exponents=k, n_steps=n_steps, transient=transient - transient // 2,
+        warm_up=transient // 2, dt=dt, notes=[], rng=generator, progress=progress,
+    )  # fmt: skip
+
+
+def conditional_lyapunov_spectrum(
+    system: Map,
+    u: ArrayLike,
+    x0: ArrayLike | None = None,
+    *,
+    n_exponents: int | Literal["all"] = 1,
+    washout: int | None = None,
+    dt: float | None = None,
+    rng: RandomState = 0,
+    progress: Progress = no_progress,
+) -> LyapunovSpectrum:
+    r"""Estimate the leading conditional Lyapunov exponents of a map driven by one input series.
+
+    .. math:: \lambda_i = \lim_{n\to\infty} \tfrac1n \log R^{(n)}_{ii}, \qquad
+              D_xG(u_n, x_{n-1}) \cdots D_xG(u_1, x_0)\, Q_0 = Q_n R^{(n)}
+
+    Perturbations of the state only; the input is held fixed. A negative largest exponent is the local
+    echo state property along this response; it does not say that other responses do not exist.
+
+    Parameters
+    ----------
+    system : Map
+        With inputs.
+    u : array_like, shape (n_steps, n_inputs)
+    x0 : array_like, shape (n_units,), optional
+        Zeros by default.
+    n_exponents : int or "all"
+        Default 1.
+    washout : int, optional
+        Steps before averaging, the second half with the frame. Default: a tenth of the series.
+    dt : float, optional
+        Time between steps; with it the unit is 1/time, else 1/step.
+    rng : int, Generator or None
+        For the first frame. Default 0.
+    progress : callable, optional
+
+    Returns
+    -------
+    LyapunovSpectrum
+        Of kind "conditional", without a Kaplan-Yorke dimension. Its note says when the input is constant or
+        periodic.
+
+    Raises
+    ------
+    InvalidInputError
+        When shapes do not fit, or fewer than 20 steps are left after the washout.
+
+    Examples
+    --------
+    >>> from esntools.network import EchoStateNetwork
+    >>> linear = EchoStateNetwork([[0.5]], W_in=[[1.0]], activation="identity")
+    >>> result = conditional_lyapunov_spectrum(linear, np.sin(np.arange(100.0))[:, None])
+    >>> abs(result.exponents[0] - np.log(0.5)) < 1e-12
+    np.True_
+
+    References
+    ----------
+    L. M. Pecora, T. L. Carroll, Phys. Rev. Lett. 64 (1990) 821, doi:10.1103/PhysRevLett.64.821.
+    """
+    if system.n_inputs == 0:
+        raise InvalidInputError(
+            "network", "no inputs", "a conditional exponent needs a driven network", "use lyapunov_spectrum"
+        )
+    u = checked_series(system, u)
+    washout = len(u) // 10 if washout is None else washout
+    n_steps = len(u) - washout
+    if washout < 0 or n_steps < N_BATCHES:
+        raise InvalidInputError(
+            "washout", str(washout), f"must leave at least {N_BATCHES} of the {len(u)} steps",
+            "a longer series",
+        )  # fmt: skip
+    k = _checked_number(n_exponents, system.n_units, 1)
+    x = checked_state(system, x0)
+    checked_dt(dt)
+    notes = []
+    period = _period(u)
+    if period == 1:
+        notes.append("the input is constant: these are the exponents of one autonomous map, at_input(u)")
+    elif period is not None:
+        notes.append(
+            f"the input repeats after {period} steps: these are the exponents under this cycle, not under an "
+            "irregular input"
+        )
+    return _estimate(
+        system, u, x, n_exponents=k, n_steps=n_steps, transient=washout - washout // 2, warm_up=washout // 2,
+        dt=dt, notes=notes, rng=rng, progress=progress,
+    )  # fmt: skip

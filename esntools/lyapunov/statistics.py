@@ -1,0 +1,186 @@
+"""What is reported of a spectrum: exponents, their error bars, their convergence, and the dimension."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Final, Literal, final
+
+import numpy as np
+import scipy.stats
+from numpy.typing import ArrayLike
+
+from esntools._typing import FloatArray, IntArray
+
+__all__ = ["N_BATCHES", "LyapunovSpectrum", "kaplan_yorke_dimension", "summarise"]
+
+N_BATCHES: Final = 20
+
+# A lag-1 autocorrelation of 20 independent batch means exceeds this in about one run of a hundred.
+_CORRELATED: Final = 0.5
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LyapunovSpectrum:
+    """The k leading Lyapunov exponents, in decreasing order.
+
+    Attributes
+    ----------
+    exponents : ndarray, shape (k,)
+        -inf for a direction that the map annihilates.
+    stderr : ndarray, shape (k,)
+        Standard error from the means of `n_batches` successive stretches.
+    interval : ndarray, shape (k, 2)
+        95 % confidence interval (Student's t with n_batches - 1 degrees of freedom).
+    kind : {"autonomous", "conditional"}
+        Of an autonomous map (a closed loop, a constant input), or of a driven one with its input held fixed.
+    unit : {"1/step", "1/time"}
+    dt : float or None
+    n_steps : int
+        Steps averaged over.
+    n_batches : int
+    kaplan_yorke : float or None
+        Kaplan-Yorke dimension of the autonomous attractor; None where the exponents do not give one, see
+        `kaplan_yorke_note`.
+    kaplan_yorke_note : str
+    sum_rule_error : float or None
+        With all exponents (k = n_units): largest relative difference, over the batches, between their sum and
+        the mean of log\\|det DG\\| by a separate decomposition. At every step where that is cheap, else at
+        the beginning of every block.
+    batch_means : ndarray, shape (n_batches, k)
+        In the same unit.
+    running_steps : ndarray of int, shape (m,)
+    running_means : ndarray, shape (m, k)
+        The estimates from the first `running_steps` of the steps, in the same unit: what a convergence plot
+        shows.
+    note : str
+        What should be known about the numbers; empty when there is nothing.
+    """
+
+    exponents: FloatArray
+    stderr: FloatArray
+    interval: FloatArray
+    kind: Literal["autonomous", "conditional"]
+    unit: Literal["1/step", "1/time"]
+    dt: float | None
+    n_steps: int
+    n_batches: int
+    kaplan_yorke: float | None
+    kaplan_yorke_note: str
+    sum_rule_error: float | None
+    batch_means: FloatArray
+    running_steps: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.intp))
+    running_means: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    note: str = ""
+
+
+def kaplan_yorke_dimension(
+    exponents: ArrayLike, n_dimensions: int | None = None, *, rounding: float = 0.0
+) -> tuple[float | None, str]:
+    r"""Return the Kaplan–Yorke dimension of a spectrum, with a note, or why there is none.
+
+    .. math:: D = j + \frac{\lambda_1 + \dots + \lambda_j}{|\lambda_{j+1}|},
+
+    j being the largest number of leading exponents with a sum that is not negative.
+
+    Parameters
+    ----------
+    exponents : array_like, shape (k,)
+        In any order and any unit.
+    n_dimensions : int, optional
+        Dimension of the phase space; k by default.
+    rounding : float, optional
+        Exponents and sums of this size count as zero. Default 0: only what cancels to 1e-12 of its terms.
+
+    Returns
+    -------
+    dimension : float or None
+        0 when the largest exponent is negative; the dimension of the phase space, with a note, when the sum
+        of all exponents is not; None when the sum of the leading ones given is not.
+    note : str
+        Empty, or what was just said.
+
+    Examples
+    --------
+    >>> dimension, _ = kaplan_yorke_dimension([0.9056, 0.0, -14.572])
+    >>> round(dimension, 4)
+    2.0621
+    >>> kaplan_yorke_dimension([0.3, -0.1], n_dimensions=5)
+    (None, 'the sum of the 2 leading exponents is not negative: ask for more of the 5')
+
+    References
+    ----------
+    J. L. Kaplan, J. A. Yorke, Lecture Notes in Mathematics 730 (1979) 204, doi:10.1007/BFb0064319.
+    """
+    values = np.sort(np.asarray(exponents, dtype=np.float64).ravel())[::-1]
+    n = len(values) if n_dimensions is None else n_dimensions
+    if len(values) == 0 or np.any(np.isnan(values)):
+        return None, "an exponent is not a number"
+    # Exponents that are zero come out as a few units of rounding, of either sign.
+    zero = max(rounding, 1e-12 * float(np.sum(np.abs(values[np.isfinite(values)]))))
+    if values[0] < -zero:
+        return 0.0, ""
+    sums = np.cumsum(values)
+    negative = np.flatnonzero(sums < -zero)
+    if len(negative) == 0:
+        if len(values) < n:
+            return None, (
+                f"the sum of the {len(values)} leading exponents is not negative: ask for more of the {n}"
+            )
+        return float(n), "the sum of all exponents is not negative: volumes do not shrink"
+    j = int(negative[0])
+    return float(j + max(sums[j - 1], 0.0) / abs(values[j])), ""
+
+
+def summarise(
+    growth: FloatArray,
+    edges: IntArray,
+    n_units: int,
+    *,
+    kind: Literal["autonomous", "conditional"],
+    dt: float | None,
+    sum_rule_error: float | None,
+    notes: list[str],
+) -> LyapunovSpectrum:
+    """Return the spectrum whose frame grew by growth[j] from step edges[j] to edges[j + 1].
+
+    The number of blocks is a multiple of `N_BATCHES`.
+    """
+    n_steps = int(edges[-1])
+    scale = 1.0 if dt is None else 1.0 / dt
+    k = growth.shape[1]
+    exponents = growth.sum(axis=0) / n_steps
+    order = np.argsort(-exponents, kind="stable")
+    exponents, growth = exponents[order] * scale, growth[:, order]
+    per_batch = len(growth) // N_BATCHES
+    lengths = np.diff(edges[::per_batch])
+    means = growth.reshape(N_BATCHES, per_batch, k).sum(axis=1) / lengths[:, None] * scale
+    finite = np.isfinite(exponents)
+    stderr = np.zeros(k)
+    stderr[finite] = np.std(means[:, finite], axis=0, ddof=1) / math.sqrt(N_BATCHES)
+    half = float(scipy.stats.t.ppf(0.975, N_BATCHES - 1)) * stderr
+    # Exponents that are zero in exact arithmetic come out as a few units of rounding per step.
+    rounding = 1e-15 * n_units * scale
+    dimension, dimension_note = (
+        kaplan_yorke_dimension(exponents, n_units, rounding=rounding)
+        if kind == "autonomous"
+        else (None, "not of a driven network")
+    )
+    if len(means[0]) and finite[0]:
+        deviations = means[:, 0] - means[:, 0].mean()
+        variance = float(deviations @ deviations)
+        lagged = float(deviations[1:] @ deviations[:-1])
+        if variance > N_BATCHES * rounding**2 and lagged > _CORRELATED * variance:
+            notes = [
+                *notes,
+                "successive batches are correlated, so the interval may be too narrow: take more steps, or a "
+                "longer transient",
+            ]
+    running_steps = np.asarray(edges[1:], dtype=np.intp)
+    return LyapunovSpectrum(
+        exponents, stderr, np.column_stack([exponents - half, exponents + half]), kind,
+        "1/step" if dt is None else "1/time", dt, n_steps, N_BATCHES, dimension, dimension_note,
+        sum_rule_error, means, running_steps,
+        np.cumsum(growth, axis=0) / running_steps[:, None] * scale, "; ".join(notes),
+    )  # fmt: skip
