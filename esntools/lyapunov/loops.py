@@ -15,7 +15,7 @@ from numba import njit
 
 from esntools.kernels import apply_activation
 
-__all__ = ["grow", "orthonormalise", "permutation"]
+__all__ = ["grow", "next_pace", "orthonormalise", "permutation"]
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -191,16 +191,35 @@ def _jacobian_log_determinant(
 _jacobian_log_determinant = _compiled(_jacobian_log_determinant)
 
 
+def _next_pace(logs: Any, since: int, pace: Any, spread: float, longest: int) -> None:
+    """Set pace = [steps until the next decomposition, remembered rate] after one of `since` steps.
+
+    So many steps that the columns come to differ in length by at most exp(spread) at the fastest rate of late
+    (motion with short bursts of contraction is common), at most `longest`.
+    """
+    low, high, size = np.inf, -np.inf, 0.0
+    for c in range(len(logs)):
+        if np.isfinite(logs[c]):
+            low, high, size = min(low, logs[c]), max(high, logs[c]), max(size, abs(logs[c]))
+    # The spread of the columns, and their common growth: neither may leave the range of a double.
+    rate = max(high - low, 0.1 * size) / since if high >= low else 0.0
+    pace[1] = max(rate, pace[1] * math.exp(-0.002 * since))
+    fit = longest if pace[1] * longest <= spread else math.floor(spread / pace[1])
+    pace[0] = max(1.0, min(fit, 2.0 * pace[0]))
+
+
+next_pace = _compiled(_next_pace)
+
+
 def _grow(
     W: Any, data: Any, indices: Any, indptr: Any, leak_rate: Any, code: int,
     feedback: Any, W_out: Any, W_sq: Any, b_out: Any,
-    drive: Any, n_steps: int, X: Any, interval: int, spread: float, longest: int, growth: Any, audit: bool,
-) -> tuple[int, float]:  # fmt: skip
-    """Advance X = [x | Q | 0] by n_steps; return the next interval, and with `audit` the sum of log |det DG|.
+    drive: Any, n_steps: int, X: Any, pace: Any, spread: float, longest: int, growth: Any, audit: bool,
+) -> float:  # fmt: skip
+    """Advance X = [x | Q | 0] by n_steps; with `audit` return the sum of log |det DG|.
 
     drive has one row per step, or one for all. growth (whose length is the number of columns of Q) receives
-    the logarithms of the diagonals of R, and `interval` is the number of steps from one decomposition to the
-    next: so long that the columns come to differ in length by exp(spread) on average, at most `longest`.
+    the logarithms of the diagonals of R; `pace` says when there is to be a decomposition, see `next_pace`.
     """
     n, n_columns = X.shape
     Z = np.empty((n, n_columns))
@@ -231,19 +250,13 @@ def _grow(
             for c in range(1, n_columns):
                 X[i, c] = keep * X[i, c] + slope[i] * Z[i, c]
         since += 1
-        if k > 0 and (since == interval or t == n_steps - 1):
+        if k > 0 and (since >= pace[0] or t == n_steps - 1):
             orthonormalise(X, 1, k + 1, logs)
-            low, high, size = np.inf, -np.inf, 0.0
             for c in range(k):
                 growth[c] += logs[c]
-                if np.isfinite(logs[c]):
-                    low, high, size = min(low, logs[c]), max(high, logs[c]), max(size, abs(logs[c]))
-            # The spread of the columns, and their common growth: neither may leave the range of a double.
-            per_step = max(high - low, 0.1 * size) / since if high >= low else spread
-            fit = longest if per_step * longest <= spread else int(spread / per_step)
-            interval = max(1, min(fit, 2 * interval))
+            next_pace(logs, since, pace, spread, longest)
             since = 0
-    return interval, log_det
+    return log_det
 
 
 grow = _compiled(_grow)

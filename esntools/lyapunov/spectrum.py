@@ -16,9 +16,11 @@ from esntools.maps import Map
 
 __all__ = [
     "checked_dt",
+    "checked_number",
     "checked_series",
     "checked_state",
     "conditional_lyapunov_spectrum",
+    "default_start",
     "lyapunov_spectrum",
 ]
 
@@ -39,22 +41,31 @@ def checked_state(system: Map, x0: ArrayLike | None) -> FloatArray:
     return x
 
 
+def default_start(system: Map, generator: np.random.Generator) -> FloatArray:
+    """Return the system's own start, or a small random state."""
+    own = getattr(system, "x0", None)
+    return 1e-2 * generator.standard_normal(system.n_units) if own is None else checked_state(system, own)
+
+
 def checked_dt(dt: float | None) -> None:
     if dt is not None and not (math.isfinite(dt) and dt > 0.0):
         raise InvalidInputError("dt", str(dt), "must be positive", "leave it out for exponents per step")
 
 
-def _checked_number(n_exponents: int | Literal["all"] | None, n: int, default: int) -> int:
-    if n_exponents is None:
+def checked_number(
+    number: int | Literal["all"] | None, n: int, default: int, place: str = "n_exponents"
+) -> int:
+    """Return how many exponents or vectors are meant, at most `default` by None."""
+    if number is None:
         return min(default, n)
-    if isinstance(n_exponents, str) and n_exponents == "all":
+    if isinstance(number, str) and number == "all":
         return n
-    if isinstance(n_exponents, str) or n_exponents != int(n_exponents) or not 1 <= n_exponents <= n:
+    if isinstance(number, str) or number != int(number) or not 1 <= number <= n:
         raise InvalidInputError(
-            "n_exponents", repr(n_exponents), f"must lie in 1 ... n_units = {n}",
+            place, repr(number), f"must lie in 1 ... n_units = {n}",
             'ask for fewer, or for "all"',
         )  # fmt: skip
-    return int(n_exponents)
+    return int(number)
 
 
 def checked_series(system: Map, u: ArrayLike) -> FloatArray:
@@ -184,7 +195,8 @@ def lyapunov_spectrum(
     system : Map
         Without inputs: a network's `closed_loop()` or `at_input(u)`, or any other map.
     x0 : array_like, shape (n_units,), optional
-        Start, better on the attractor. A small random state by default (the origin may be a fixed point).
+        Start, better on the attractor. By default the system's own `x0` where it has one, else a small random
+        state (the origin may be a fixed point).
     n_exponents : int or "all", optional
         How many, from the largest. Default 3, or all of a smaller system.
     n_steps : int
@@ -232,12 +244,12 @@ def lyapunov_spectrum(
             name, str(value), f"needs n_steps >= {N_BATCHES} and transient >= 0",
             f"the error bars take {N_BATCHES} batches of at least one step",
         )  # fmt: skip
-    k = _checked_number(n_exponents, system.n_units, 3)
+    k = checked_number(n_exponents, system.n_units, 3)
     x = checked_state(system, x0)
     checked_dt(dt)
     generator = np.random.default_rng(rng)
     if x0 is None:
-        x = 1e-2 * generator.standard_normal(system.n_units)
+        x = default_start(system, generator)
     return _estimate(
         system, None, x, n_exponents=k, n_steps=n_steps, transient=transient - transient // 2,
         warm_up=transient // 2, dt=dt, notes=[], rng=generator, progress=progress,
@@ -315,7 +327,7 @@ def conditional_lyapunov_spectrum(
             "washout", str(washout), f"must leave at least {N_BATCHES} of the {len(u)} steps",
             "a longer series",
         )  # fmt: skip
-    k = _checked_number(n_exponents, system.n_units, 1)
+    k = checked_number(n_exponents, system.n_units, 1)
     x = checked_state(system, x0)
     checked_dt(dt)
     notes = []

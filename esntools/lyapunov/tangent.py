@@ -19,8 +19,10 @@ from esntools.simulation.stepping import kernel_parts
 __all__ = ["Drive", "Factors", "Stepped", "Tangent", "factors", "stepped", "tangent"]
 
 # Between two reorthonormalisations the columns may come to differ in length by this factor (as a logarithm):
-# the smaller loses that many digits to the larger. It is an average: single stretches spread further.
+# the smaller loses that many digits to the larger. An estimate: single stretches spread further.
 _SPREAD: Final = math.log(1e4)
+# The sum of all exponents is to agree with the determinant to nearly all digits.
+_SPREAD_OF_ALL: Final = math.log(20.0)
 _LONGEST: Final = 50
 
 # Up to this many numbers in a dense W and in the frame together the compiled loop is faster than BLAS from
@@ -88,23 +90,21 @@ class Compiled:
         self.parts: tuple[Any, ...] = tuple(parts)[:10]
         self.drive = drive
         self.audit = audit
-        # The sum of all exponents is to agree with the determinant to all digits.
-        self.spread = math.log(20.0) if audit else _SPREAD
         self.x = x
         self.X = np.ascontiguousarray(x[:, None])
         self.k = 0
+        self.spread = _SPREAD_OF_ALL if audit else _SPREAD
         self.audited = self.log_det = 0.0
-        self.interval = 1
+        self.pace = np.array([1.0, 0.0])
 
     def _run(self, first: int, last: int, audit: bool) -> FloatArray:
         growth = np.zeros(self.k)
         for i in range(first, last, 1024):
             j = min(i + 1024, last)
-            self.interval, log_det = loops.grow(
-                *self.parts, self.drive.block(i, j), j - i, self.X, self.interval, self.spread, _LONGEST,
-                growth, audit,
+            self.log_det += loops.grow(
+                *self.parts, self.drive.block(i, j), j - i, self.X, self.pace, self.spread, _LONGEST, growth,
+                audit,
             )  # fmt: skip
-            self.log_det += log_det
         self.x = self.X[:, 0]
         return growth
 
@@ -116,7 +116,7 @@ class Compiled:
         # Whole vectors of eight columns: a sparse product is the faster for them.
         idle = -(self.k + 1) % 8 if len(self.parts[0]) == 0 else 0
         self.X = np.column_stack([self.X[:, 0], Q, np.zeros((len(Q), idle))])
-        self.interval = 1
+        self.pace = np.array([1.0, 0.0])
 
     def grow(self, first: int, last: int) -> FloatArray:
         growth = self._run(first, last, self.audit)
@@ -130,8 +130,9 @@ class Stepped:
 
     def __init__(self, *, audit: bool, audit_all: bool) -> None:
         self.audit, self.audit_all = audit, audit_all
+        self.spread = _SPREAD_OF_ALL if audit else _SPREAD
         self.audited = self.log_det = 0.0
-        self.interval = 1
+        self.pace = np.array([1.0, 0.0])
 
     def push(self, k: int, audit: bool = False) -> float:
         """Do step k; with `audit` return log |det DG|."""
@@ -147,7 +148,7 @@ class Stepped:
         i = first
         with np.errstate(over="ignore", invalid="ignore"):
             while i < last:
-                stretch = min(self.interval, last - i)
+                stretch = min(int(self.pace[0]), last - i)
                 log_det = 0.0
                 for k in range(i, i + stretch):
                     log_det += self.push(k, audit)
@@ -158,11 +159,7 @@ class Stepped:
                     self.audited += float(logs.sum())
                     audit = self.audit_all
                 i += stretch
-                finite = logs[np.isfinite(logs)]
-                # The spread of the columns, and their common growth: neither may leave the range of a double.
-                per_step = max(np.ptp(finite), 0.1 * np.max(np.abs(finite))) / stretch if len(finite) else 0.0
-                longest = _LONGEST if per_step * _LONGEST <= _SPREAD else int(_SPREAD / per_step)
-                self.interval = max(1, min(longest, 2 * self.interval))
+                loops.next_pace(logs, stretch, self.pace, self.spread, _LONGEST)
         return growth
 
     @property
@@ -183,7 +180,7 @@ class Mapped(Stepped):
         self.system, self.u, self.x = system, u, x
         self.X = np.zeros((len(x), 0))
         # One evaluation for both, where the system offers it.
-        self.together = getattr(system, "step_and_push", None)
+        self.together = getattr(system, "tangent", None)
 
     def settle(self, first: int, last: int) -> None:
         for k in range(first, last):
@@ -191,19 +188,20 @@ class Mapped(Stepped):
 
     def start(self, Q: FloatArray) -> None:
         self.X = np.ascontiguousarray(Q)
-        self.interval = 1
+        self.pace = np.array([1.0, 0.0])
 
     def push(self, k: int, audit: bool = False) -> float:
         u = None if self.u is None else self.u[k]
         log_det = 0.0
-        if audit:
-            J = self.system.jacobian(self.x, u)
-            log_det = float(np.linalg.slogdet(J)[1])
         if self.together is not None:
-            self.x, X = self.together(self.x, self.X, u)
+            x, X = self.together(self.x, np.eye(len(self.x)) if audit else self.X, u)
         else:
-            X = J @ self.X if audit else self.system.jacobian_vector(self.x, self.X, u)
-            self.x = self.system.step(self.x, u)
+            x = self.system.step(self.x, u)
+            X = self.system.jacobian(self.x, u) if audit else self.system.jacobian_vector(self.x, self.X, u)
+        if audit:
+            log_det = float(np.linalg.slogdet(X)[1])
+            X = X @ self.X
+        self.x = x
         self.X = np.ascontiguousarray(X)
         return log_det
 
@@ -297,7 +295,7 @@ class Products(Stepped):
         self.XQ = np.zeros((len(x), n_columns), order="F")
         self.XQ[:, 0], self.XQ[:, 1 : self.k + 1] = x, Q
         self.spare = np.zeros_like(self.XQ)
-        self.interval = 1
+        self.pace = np.array([1.0, 0.0])
 
     @property
     def x(self) -> FloatArray:
