@@ -1,106 +1,39 @@
-r"""Batched root finding for the fixed-point equation of a network.
+"""Batched root finding for a fixed-point equation x = image(x).
 
-The fixed points of the map do not depend on its leak rates, so the equation solved here is the leak-free one,
-
-.. math:: r(x) = \varphi\bigl(W x + W_\mathrm{fb}\psi(x) + b\bigr) - x = 0 .
-
-Every solver takes a batch of starting states (rows) and returns the batch it reached with the max-norm
+Every solver takes a batch of starting unknowns (rows) and returns the batch it reached with the max-norm
 residual of every row; whether that is small enough is the caller's question. The Jacobian is never formed
-above `DENSE_LIMIT` units: products with it cost as much as a step.
+above `DENSE_LIMIT` unknowns: products with it cost as much as a step.
 """
 
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import scipy.linalg
 
 from esntools._typing import BoolArray, FloatArray
-from esntools.network import EchoStateNetwork
+from esntools.fixed_points.equations import Derivative, Equation, residuals
 
-__all__ = ["DENSE_LIMIT", "FixedPointEquation", "anderson", "newton", "polish"]
+__all__ = ["DENSE_LIMIT", "Deflation", "anderson", "newton", "polish"]
 
-#: Up to this many units a Newton direction comes from LU, above it from GMRES.
+#: Up to this many unknowns a Newton direction comes from LU, above it from GMRES.
 DENSE_LIMIT: Final = 150
 
-# States beyond this are not going to come back; only unbounded activations reach it.
+# States beyond this are not going to come back; only unbounded maps reach it.
 _ESCAPED: Final = 1e8
 
 
-class FixedPointEquation:
-    """The residual of an autonomous network's fixed-point equation and products with its Jacobian."""
-
-    def __init__(self, network: EchoStateNetwork) -> None:
-        # A batch of states times a CSR matrix runs far below BLAS speed: dense is faster from a few per cent.
-        n, W = network.n_units, network.W
-        if not isinstance(W, np.ndarray) and n <= 2000 and W.nnz > 0.02 * n**2:
-            network = replace(network, W=network.dense_W())
-        self.network = network
-        self.n_units = network.n_units
-
-    def image(self, X: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return phi(z(X)) and z(X) for states (B, N)."""
-        Z = self.network.preactivation(X)
-        return self.network.activation(Z), Z
-
-    def residual(self, X: FloatArray) -> FloatArray:
-        """Return the max-norm residual of every row; infinite where it is not a number."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            r = np.max(np.abs(self.image(X)[0] - X), axis=-1)
-        return np.where(np.isfinite(r), r, np.inf)
-
-    def slope(self, Z: FloatArray) -> FloatArray:
-        return self.network.activation.slope(Z)
-
-    def product(self, X: FloatArray, S: FloatArray, V: FloatArray) -> FloatArray:
-        """Return D phi(z(x)) v row by row, with the slopes S already evaluated."""
-        network = self.network
-        out = V @ network.W.T if isinstance(network.W, np.ndarray) else (network.W @ V.T).T
-        if network.W_fb is not None and network.readout is not None:
-            D = V @ network.readout.W_out.T
-            if network.readout.W_sq is not None:
-                D += (2.0 * X * V) @ network.readout.W_sq.T
-            out = out + D @ network.W_fb.T
-        return np.asarray(S * out)
-
-    def jacobians(self, X: FloatArray, S: FloatArray) -> FloatArray:
-        """Return D phi(z(x)) for every row, dense: (B, N, N)."""
-        network = self.network
-        W = network.dense_W()
-        if network.W_fb is None or network.readout is None:
-            return np.asarray(S[:, :, None] * W)
-        W = W + network.W_fb @ network.readout.W_out
-        if network.readout.W_sq is None:
-            return np.asarray(S[:, :, None] * W)
-        squares = network.W_fb @ network.readout.W_sq
-        return np.asarray(S[:, :, None] * (W + 2.0 * squares * X[:, None, :]))
-
-    def rounding(self, x: FloatArray) -> float:
-        """Return the size of the rounding error in r(x): no residual below it means anything."""
-        network = self.network
-        size = np.abs(network.W) @ np.abs(x) + np.abs(network.b)
-        if network.W_fb is not None and network.readout is not None:
-            readout = network.readout
-            y = np.abs(readout.W_out) @ np.abs(x) + np.abs(readout.b_out)
-            if readout.W_sq is not None:
-                y = y + np.abs(readout.W_sq) @ (x * x)
-            size = size + np.abs(network.W_fb) @ y
-        slope = np.abs(network.activation.slope(network.preactivation(x)))
-        return float(4.0 * np.finfo(np.float64).eps * np.max(slope * size + np.abs(x)))
-
-
 def anderson(
-    equation: FixedPointEquation,
+    equation: Equation,
     X: FloatArray,
     *,
     tol: float = 1e-9,
     max_iterations: int = 60,
     memory: int = 6,
 ) -> tuple[FloatArray, FloatArray]:
-    """Anderson-accelerated iteration of phi(z(x)) from every row of X.
+    """Anderson-accelerated iteration of the image from every row of X, in the precision of X.
 
     It finds saddles as well as attractors and needs one product with W per iteration. Rows that do not settle
     come back with the best state they passed through.
@@ -113,44 +46,93 @@ def anderson(
     rows = np.arange(len(X))
     X = X.copy()
     B, N = X.shape
-    dX, dF = np.zeros((B, memory, N)), np.zeros((B, memory, N))
-    X_old = F_old = np.empty((0, N))
+    # Differences of residuals, and of residuals plus states: the two that a step reads.
+    dF, dG = np.zeros((B, memory, N), dtype=X.dtype), np.zeros((B, memory, N), dtype=X.dtype)
+    gram = np.zeros((B, memory, memory))
+    ridge = 1e-12 if X.dtype == np.float64 else 1e-7
+    X_old: Any = None
+    F_old: Any = None
     with np.errstate(over="ignore", invalid="ignore"):
         for iteration in range(max_iterations):
-            F = equation.image(X)[0] - X
-            residual = np.max(np.abs(F), axis=1)
-            better = residual < best_residual[rows]
+            F = equation.image(X)
+            F -= X
+            residual = np.maximum(F.max(axis=1), -F.min(axis=1))
+            finite = np.isfinite(residual)
+            better = finite & (residual < best_residual[rows])
             best[rows[better]], best_residual[rows[better]] = X[better], residual[better]
-            keep = (residual > tol) & (np.max(np.abs(X), axis=1) < _ESCAPED) & np.isfinite(residual)
+            keep = (residual > tol) & (residual < _ESCAPED) & finite
             if not keep.any():
                 break
-            if iteration:
-                slot = (iteration - 1) % memory
-                dX[:, slot], dF[:, slot] = X - X_old, F - F_old
             # Copying the histories costs as much as an iteration: compress only when many rows are done, or
             # when one has escaped (its overflow would spoil the batched solve).
-            if keep.sum() < 0.7 * len(keep) or not np.all(residual < _ESCAPED):
-                rows, X, F, dX, dF = rows[keep], X[keep], F[keep], dX[keep], dF[keep]
-            X_old, F_old = X, F
+            if keep.sum() < 0.8 * len(keep) or not np.all(residual < _ESCAPED):
+                rows, X, F, dF, dG, gram = rows[keep], X[keep], F[keep], dF[keep], dG[keep], gram[keep]
+                if iteration:
+                    X_old, F_old = X_old[keep], F_old[keep]
             step = F
             m = min(iteration, memory)
             if m:
+                slot = (iteration - 1) % memory
+                np.subtract(F, F_old, out=dF[:, slot])
+                np.subtract(X, X_old, out=X_old)
+                np.add(dF[:, slot], X_old, out=dG[:, slot])
                 H = dF[:, :m]
-                gram = H @ H.transpose(0, 2, 1)
-                ridge = 1e-12 * np.trace(gram, axis1=1, axis2=2) + 1e-300
-                gram += ridge[:, None, None] * np.eye(m)
-                gamma = np.linalg.solve(gram, H @ F[:, :, None])
-                step = F - (gamma * (dX[:, :m] + H)).sum(axis=1)
-                step = np.where(np.isfinite(step), step, F)
+                right = np.stack([dF[:, slot], F], axis=2)
+                products = (H @ right).astype(np.float64)
+                gram[:, slot, :m] = gram[:, :m, slot] = products[:, :, 0]
+                damped = gram[:, :m, :m].copy()
+                trace = np.einsum("bii->bi", damped)
+                trace += (ridge * trace.sum(axis=1) + 1e-300)[:, None]
+                gamma = np.linalg.solve(damped, products[:, :, 1:])
+                step = F - (gamma.transpose(0, 2, 1).astype(X.dtype) @ dG[:, :m])[:, 0]
+                bad = ~np.isfinite(step).all(axis=1)
+                step[bad] = F[bad]
+            X_old, F_old = X, F
             X = X + step
     return best, best_residual
 
 
-def _gmres(
-    equation: FixedPointEquation, X: FloatArray, S: FloatArray, R: FloatArray, krylov: int, eta: float
-) -> FloatArray:
-    """Solve (I - D phi) d = R for every row by GMRES with at most `krylov` products; R are the residuals."""
-    B, N = X.shape
+class Deflation:
+    r"""Newton's directions turned away from roots that are known already.
+
+        With :math:`m(x) = \prod_i (1 + arrho^2/\lvert x - x_i
+    vert^2)` the deflated residual m r has the
+        remaining roots only, and its Newton direction is that of r times :math:`1/(1 - d\cdot
+    abla\log m)` (rank-one
+        update), so that any solver for r serves.
+
+        References
+        ----------
+        P. E. Farrell, A. Birkisson, S. W. Funke, SIAM J. Sci. Comput. 37 (2015) A2026, doi:10.1137/140984798.
+    """
+
+    def __init__(self, known: FloatArray) -> None:
+        self.known = known
+        gaps = np.linalg.norm(known[:, None] - known[None], axis=2)
+        np.fill_diagonal(gaps, np.inf)
+        # The pole reaches about as far as half the way to the next root.
+        scale = 0.5 * np.min(gaps, axis=1) if len(known) > 1 else np.full(len(known), np.inf)
+        self.squares = np.square(np.where(np.isfinite(scale), scale, 1.0))
+
+    def factor(self, X: FloatArray) -> FloatArray:
+        """Return m at every row."""
+        square = np.square(X[:, None] - self.known[None]).sum(axis=2)
+        return np.asarray(np.prod(1.0 + self.squares / np.maximum(square, 1e-300), axis=1))
+
+    def turned(self, X: FloatArray, D: FloatArray) -> FloatArray:
+        """Return the deflated directions."""
+        away = X[:, None] - self.known[None]
+        square = np.maximum(np.square(away).sum(axis=2), 1e-300)
+        weight = -2.0 * self.squares / (square * (square + self.squares))
+        slope = np.einsum("bk,bkn,bn->b", weight, away, D)
+        denominator = 1.0 - slope
+        denominator = np.where(np.abs(denominator) < 1e-3, np.copysign(1e-3, denominator), denominator)
+        return np.asarray(D / denominator[:, None])
+
+
+def _gmres(derivative: Derivative, R: FloatArray, krylov: int, eta: float) -> FloatArray:
+    """Solve (I - D) d = R for every row by GMRES with at most `krylov` products; R are the residuals."""
+    B, N = R.shape
     beta = np.linalg.norm(R, axis=1)
     V = np.zeros((B, krylov + 1, N))
     V[:, 0] = R / np.maximum(beta, 1e-300)[:, None]
@@ -160,7 +142,7 @@ def _gmres(
     g[:, 0] = beta
     j = 0
     for j in range(krylov):
-        w = V[:, j] - equation.product(X, S, V[:, j])
+        w = V[:, j] - derivative.product(V[:, j])
         # Classical Gram-Schmidt twice is as good as modified, and is two batched products.
         for _ in range(2):
             h = (V[:, : j + 1] @ w[:, :, None])[:, :, 0]
@@ -185,18 +167,19 @@ def _gmres(
     return np.asarray((y[:, None, :] @ V[:, :m])[:, 0])
 
 
-def _direct(equation: FixedPointEquation, X: FloatArray, S: FloatArray, R: FloatArray) -> FloatArray:
-    """Solve (I - D phi) d = R for every row by LU."""
-    A = np.eye(equation.n_units) - equation.jacobians(X, S)
+def _direct(derivative: Derivative, R: FloatArray) -> FloatArray:
+    """Solve (I - D) d = R for every row by LU."""
+    A = np.eye(R.shape[1]) - derivative.matrices()
+    A[~np.isfinite(A).all(axis=(1, 2))] = np.eye(R.shape[1])
     try:
         return np.asarray(np.linalg.solve(A, R[:, :, None])[:, :, 0])
     except np.linalg.LinAlgError:
         # Exactly singular somewhere in the batch: the least-squares direction is as good as any.
-        return np.stack([np.linalg.lstsq(a, r, rcond=1e-12)[0] for a, r in zip(A, R)])
+        return np.stack([np.linalg.lstsq(a, r, rcond=1e-12)[0] for a, r in zip(A, R, strict=True)])
 
 
 def newton(
-    equation: FixedPointEquation,
+    equation: Equation,
     X: FloatArray,
     rng: np.random.Generator,
     *,
@@ -204,37 +187,45 @@ def newton(
     max_iterations: int = 40,
     krylov: int = 40,
     patience: int = 8,
+    deflation: Deflation | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Damped Newton from every row of X: LU up to `DENSE_LIMIT` units, Newton-GMRES above.
+    """Damped Newton from every row of X: LU up to `DENSE_LIMIT` unknowns, Newton-GMRES above.
 
     The step is halved until the residual decreases (Armijo); a row that cannot decrease is kicked. A row is
-    given up after its third kick, or when its residual has not halved within `patience` iterations.
+    given up after its third kick, or when its residual has not halved within `patience` iterations. With a
+    deflation, the residual that has to decrease is the deflated one.
     """
-    N = equation.n_units
+    N = equation.n_unknowns
     X = X.copy()
-    out, out_residual = X.copy(), equation.residual(X)
+    out, out_residual = X.copy(), residuals(equation, X)
     rows = np.flatnonzero((out_residual > tol) & np.isfinite(out_residual))
     kicks = np.zeros(len(X), dtype=int)
+
+    def size(Y: FloatArray, R: FloatArray) -> FloatArray:
+        norm = np.linalg.norm(R, axis=1)
+        return np.asarray(norm if deflation is None else norm * deflation.factor(Y))
+
     with np.errstate(over="ignore", invalid="ignore"):
         checkpoint = out_residual.copy()
         for iteration in range(1, max_iterations + 1):
             if len(rows) == 0:
                 break
             Y = X[rows]
-            image, Z = equation.image(Y)
+            image, derivative = equation.linearise(Y)
             R = image - Y
-            S = equation.slope(Z)
-            before = np.linalg.norm(R, axis=1)
+            before = size(Y, R)
             if N <= DENSE_LIMIT:
-                D = _direct(equation, Y, S, R)
+                D = _direct(derivative, R)
             else:
-                D = _gmres(equation, Y, S, R, krylov, 1e-3 if np.median(before) < 1e-2 else 1e-1)
+                D = _gmres(derivative, R, krylov, 1e-3 if np.median(before) < 1e-2 else 1e-1)
+            if deflation is not None:
+                D = deflation.turned(Y, D)
             D = np.where(np.isfinite(D), D, 0.0)
             accepted: BoolArray = np.zeros(len(rows), dtype=bool)
             t = 1.0
             while t > 1e-3 and not accepted.all():
                 trial = Y + t * D
-                after = np.linalg.norm(equation.image(trial)[0] - trial, axis=1)
+                after = size(trial, equation.image(trial) - trial)
                 take = ~accepted & (after <= (1.0 - 1e-4 * t) * before)
                 X[rows[take]] = trial[take]
                 accepted |= take
@@ -244,7 +235,7 @@ def newton(
                 kicks[stuck] += 1
                 scale = 0.05 * np.maximum(np.std(X[stuck], axis=1, keepdims=True), 1e-3)
                 X[stuck] += scale * rng.standard_normal((len(stuck), N))
-            residual = equation.residual(X[rows])
+            residual = residuals(equation, X[rows])
             better = residual < out_residual[rows]
             out[rows[better]], out_residual[rows[better]] = X[rows[better]], residual[better]
             alive = (residual > tol) & (kicks[rows] < 3) & (np.max(np.abs(X[rows]), axis=1) < _ESCAPED)
@@ -257,35 +248,41 @@ def newton(
 
 
 def polish(
-    equation: FixedPointEquation, x: FloatArray, *, target: float, max_factorisations: int = 4
+    equation: Equation, x: FloatArray, *, target: float, max_factorisations: int = 4
 ) -> tuple[FloatArray, float, int]:
-    """Return the best state near x by Newton with dense LU, its residual, and sign det(I - D phi) there.
+    """Return the best unknowns near x by Newton with dense LU, their residual, and sign det(I - D) there.
 
     The factors are kept while they make progress (chord iteration), so a start that is already close costs
     one factorisation; the sign is that of the last one, 0 when it is singular.
     """
-    best, best_residual, sign = x, float(equation.residual(x[None])[0]), 0
+    best, best_residual, sign = x, float(residuals(equation, x[None])[0]), 0
     for _ in range(max_factorisations):
-        image, Z = equation.image(best[None])
-        A = np.eye(len(x)) - equation.jacobians(best[None], equation.slope(Z))[0]
+        image, derivative = equation.linearise(best[None])
+        A = np.eye(len(x)) - derivative.matrices()[0]
         if not np.all(np.isfinite(A)):
             return best, best_residual, 0
         with warnings.catch_warnings():
             # An exactly singular matrix is an answer here (sign 0), not a mishap.
             warnings.simplefilter("ignore", scipy.linalg.LinAlgWarning)
             lu, pivots = scipy.linalg.lu_factor(A, check_finite=False, overwrite_a=True)
-        swaps = int(np.sum(pivots != np.arange(len(pivots))))
-        sign = int(np.prod(np.sign(np.diag(lu)))) * (-1) ** swaps
-        if sign == 0:
+        sign = sign_of_factors(lu, pivots)
+        if sign == 0 or best_residual <= target:
             break
         improved = False
         for _ in range(4):
-            trial = best + scipy.linalg.lu_solve((lu, pivots), (image - best)[0], check_finite=False)
-            residual = float(equation.residual(trial[None])[0])
+            trial = best + scipy.linalg.lu_solve((lu, pivots), (image - best[None])[0], check_finite=False)
+            residual = float(residuals(equation, trial[None])[0])
             if not residual < 0.5 * best_residual:
                 break
             best, best_residual, improved = trial, residual, True
-            image = equation.image(best[None])[0]
+            image = equation.image(best[None])
         if not improved or best_residual <= target:
             break
     return best, best_residual, sign
+
+
+def sign_of_factors(lu: FloatArray, pivots: FloatArray) -> int:
+    """Return the sign of the determinant from LU factors; 0 for a singular matrix."""
+    swaps = int(np.sum(pivots != np.arange(len(pivots))))
+    sign = int(np.prod(np.sign(np.diag(lu))))
+    return -sign if swaps % 2 else sign
