@@ -116,6 +116,7 @@ class _Search:
         for orbit in shorter:
             self._remember(np.tile(orbit.states, (p // orbit.period, 1)))
         network = self.shooting.network
+        self.box = state_box(system)
         self.odd = network is not None and _is_odd(network) and not np.any(u)
 
     def _remember(self, X: FloatArray) -> None:
@@ -130,18 +131,27 @@ class _Search:
         scale = max(1.0, float(np.max(np.abs(X))))
         if distance[nearest] <= tolerance * scale:
             return True
-        if distance[nearest] > 0.1 * scale:
-            return False
         # Along a neutral direction the residual cannot tell states apart: if the segment between two guesses
         # solves the equations as well as its ends do, they are one answer.
         t = np.linspace(0.0, 1.0, 7)[1:-1, None, None]
         segment = (1.0 - t) * X + t * self.known[nearest]
         return bool(np.all(self.shooting.residual(segment) <= 10.0 * self.tol * scale))
 
+    def _inside(self, X: FloatArray) -> bool:
+        """Whether all states are in the box that the map sends into itself, which the sum is about.
+
+        Outside, a gate may be saturated to rounding and every state a fixed point.
+        """
+        if self.box is None:
+            return True
+        low, high = self.box
+        reach = 1e-9 * np.maximum(1.0, high - low)
+        return bool(np.all((low - reach <= X) & (high + reach >= X)))
+
     def add(self, X: FloatArray) -> bool:
         """Polish X and keep it if it is an orbit that is not yet known."""
         orbit = refined(self.shooting, X, self.tol, self.n_multipliers)
-        if orbit is None:
+        if orbit is None or not self._inside(orbit.states):
             # So that the next guess that ends there need not be polished again.
             self._remember(X)
             return False
@@ -173,6 +183,7 @@ class _Search:
         X = np.concatenate([part for part, _ in parts]) if parts else seeds
         r = np.concatenate([s for _, s in parts]) if parts else np.zeros(0)
         X = X[(r <= 1e-6 * np.maximum(1.0, np.max(np.abs(X), axis=(1, 2)))) & np.isfinite(r)]
+        X = X[[self._inside(x) for x in X]] if len(X) else X
         if self.odd:
             X = np.concatenate([X, -X])
         return sum(1 for x in X if not self._is_known(x, 1e-6) and self.add(x))
@@ -221,19 +232,15 @@ class _Search:
         return stabilised(shooting, x, choices, stiffness=stiffness)
 
     def audit(self) -> tuple[Audit, str, int]:
-        p, system = self.period, self.shooting.system
+        p = self.period
         signs = [(o.period // self.shift, o.index_of_iterate(p // o.period)) for o in self.orbits]
         total = sum(count * sign for count, sign in signs)
-        network = self.shooting.network
-        if network is not None and network.activation.name == "identity":
-            return "not applicable", "the map is not bounded: no ball is mapped into itself", total
-        box = state_box(system)
-        if box is None:
+        if self.box is None:
             return "not applicable", "no box is known that the map sends into itself", total
         neutral = sum(sign == 0 for _, sign in signs)
         if neutral:
             return "not applicable", f"{neutral} orbit(s) have a multiplier too near 1 to have a sign", total
-        if any(self._leaves(o, *box) for o in self.orbits):
+        if any(self._leaves(o, *self.box) for o in self.orbits):
             reason = "an orbit on the boundary of the box repels outwards: the sum need not be 1"
             return "not applicable", reason, total
         if total == 1:

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import ComplexArray, FloatArray
 from esntools.errors import InvalidInputError
 from esntools.maps import Map
-from esntools.network import EchoStateNetwork
-from esntools.orbits.shooting import DENSE_LIMIT, Shooting, newton, polish
+from esntools.orbits.shooting import Shooting, newton, polish
 
 __all__ = ["PeriodicOrbit", "refine_orbit"]
 
@@ -23,6 +22,10 @@ _LEADING: Final = 8
 
 # As for fixed points: with a residual of 1e-12, closer to the unit circle than this is undecided.
 _UNDECIDED: Final = 1e-5
+
+# A map that is not the network's equation may leave states where they are (a closed gate); nearer to 1 than
+# this a multiplier says that the orbit is not determined by its equations.
+_SINGULAR: Final = 1e-10
 
 #: An orbit is listed when the next Newton correction is at most this (relative to the largest state).
 CORRECTION: Final = 1e-7
@@ -206,7 +209,11 @@ def refined(
         if p % d == 0 and np.max(np.abs(X - np.roll(X, d, axis=0))) <= 1e-6 * scale:
             shorter = refined(Shooting(shooting.system, shooting.u[:d]), X[:d], tol, n_multipliers)
             return shorter
-    return classified(shooting, X, residual, n_multipliers)
+    orbit = classified(shooting, X, residual, n_multipliers)
+    if shooting.network is None and np.min(np.abs(orbit.multipliers - 1.0)) <= _SINGULAR:
+        # A saturated gate leaves every state where it is, to rounding: the equations say nothing there.
+        return None
+    return orbit
 
 
 def refine_orbit(
@@ -276,11 +283,8 @@ def refine_orbit(
             "n_multipliers", str(n_multipliers), f"must lie in [1, n_units = {system.n_units}]"
         )
     shooting = Shooting(system, checked_input(system, u, len(X)))
-    if system.n_units <= DENSE_LIMIT or isinstance(system, EchoStateNetwork):
-        tight = 1e-10 * max(1.0, float(np.max(np.abs(X))))
-        X = newton(
-            shooting, X[None], np.random.default_rng(0), tol=tight, max_iterations=max_iterations
-        )[0][0]  # fmt: skip
+    tight = 1e-10 * max(1.0, float(np.max(np.abs(X))))
+    X = newton(shooting, X[None], np.random.default_rng(0), tol=tight, max_iterations=max_iterations)[0][0]
     if not np.all(np.isfinite(X)):
         return None
     with np.errstate(over="ignore", invalid="ignore"):

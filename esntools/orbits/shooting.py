@@ -20,13 +20,10 @@ from esntools._typing import BoolArray, FloatArray
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
 
-__all__ = ["DENSE_LIMIT", "SEARCH_LIMIT", "Shooting", "newton", "polish", "solve_cyclic"]
+__all__ = ["SEARCH_LIMIT", "Shooting", "newton", "polish", "solve_cyclic"]
 
 #: Up to this many units the search takes its Newton directions from elimination, above it from GMRES.
 SEARCH_LIMIT: Final = 40
-
-#: Up to this many units a single orbit is polished by elimination.
-DENSE_LIMIT: Final = 150
 
 #: A single orbit of so many units is still polished with the dense product of its Jacobians.
 POLISH_LIMIT: Final = 1000
@@ -352,10 +349,9 @@ def polish(
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         for _ in range(max_iterations):
             R = shooting.images(best[None]) - best[None]
-            if n <= DENSE_LIMIT:
-                d = solve_cyclic(shooting.jacobians(best[None]), R)[0]
-            elif n <= POLISH_LIMIT:
-                d = _by_product(shooting.jacobians(best[None])[0], R[0])
+            if n <= POLISH_LIMIT:
+                J = shooting.jacobians(best[None])
+                d = solve_cyclic(J, R)[0] if n <= SEARCH_LIMIT else _by_product(J[0], R[0])
             else:
                 d = _condensed(shooting, best[None], R, 80, 1e-8)[0]
             if not np.all(np.isfinite(d)):
@@ -381,17 +377,23 @@ def polish(
 
 
 def _by_product(J: FloatArray, R: FloatArray) -> FloatArray:
-    """Solve the cyclic equations of one large orbit by the product of its Jacobians and one LU."""
+    """Solve the cyclic equations of one large orbit by the product of its Jacobians and one LU.
+
+    Several times cheaper than elimination; where the product grows so much that the answer does not close
+    the cycle, elimination after all.
+    """
     p, n = R.shape
     M, c = np.eye(n), np.zeros(n)
     for j in range(p):
         M, c = J[j] @ M, J[j] @ c + R[j]
     try:
-        v = np.linalg.solve(np.eye(n) - M, c)
+        last = np.linalg.solve(np.eye(n) - M, c)
     except np.linalg.LinAlgError:
         return np.full((p, n), np.nan)
-    d = np.empty((p, n))
+    d, v = np.empty((p, n)), last
     for j in range(p):
         v = J[j] @ v + R[j]
         d[j] = v
+    if not np.max(np.abs(v - last)) <= 1e-6 * np.max(np.abs(d)):
+        return np.asarray(solve_cyclic(J[None], R[None])[0])
     return d
