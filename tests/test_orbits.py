@@ -122,7 +122,7 @@ def test_one_neuron_of_negative_weight_has_its_two_cycle() -> None:
 
 
 def test_three_cycle_of_the_logistic_map_at_its_tangency() -> None:
-    found = find_periodic_orbits(logistic(1.0 + np.sqrt(8.0)), 3, n_starts=32)
+    found = find_periodic_orbits(logistic(1.0 + np.sqrt(8.0)), 3, n_starts=8)
     assert len(found) == 1
     # A double root: its place is known to the square root of the rounding error.
     np.testing.assert_allclose(found[0].states[:, 0], [0.1599288, 0.5143553, 0.9563178], atol=1e-7)
@@ -131,7 +131,7 @@ def test_three_cycle_of_the_logistic_map_at_its_tangency() -> None:
     assert found.audit == "not applicable"
 
 
-@pytest.mark.parametrize("below", [1e-3, 1e-5, 1e-7])
+@pytest.mark.parametrize("below", [1e-3, 1e-7])
 def test_a_slow_passage_is_no_orbit(below: float) -> None:
     # Before the tangency F^3 comes as near to the diagonal as one likes, and nothing closes.
     found = find_periodic_orbits(logistic(1.0 + np.sqrt(8.0) - below), 3, n_starts=32)
@@ -141,7 +141,7 @@ def test_a_slow_passage_is_no_orbit(below: float) -> None:
 
 @pytest.mark.parametrize("p", [1, 2, 3, 4, 5, 6])
 def test_logistic_map_at_four_has_its_closed_form_points(p: int) -> None:
-    found = find_periodic_orbits(logistic(4.0), p)
+    found = find_periodic_orbits(logistic(4.0), p, n_starts=64)
     k = np.arange(2**p)
     true = np.concatenate([np.sin(np.pi * k / (2**p - 1)) ** 2, np.sin(np.pi * k / (2**p + 1)) ** 2])
     true = np.unique(np.round(true, 9))
@@ -163,7 +163,7 @@ HENON = {1: 2, 2: 4, 3: 2, 4: 8, 5: 2, 6: 16, 7: 30, 8: 64, 9: 56, 10: 104}
 @pytest.mark.parametrize("p", range(1, 8))
 def test_henon_map_has_the_known_number_of_periodic_points(p: int) -> None:
     system = henon()
-    found = find_periodic_orbits(system, p)
+    found = find_periodic_orbits(system, p, n_starts=48)
     assert found.n_fixed_points == HENON[p]
     assert found.audit == "not applicable"
     check_orbits(system, found)
@@ -209,7 +209,7 @@ def scyfi_system() -> tuple[FunctionMap, tuple[np.ndarray, ...]]:
 @pytest.mark.parametrize(("p", "n_orbits"), [(1, 0), (2, 2), (3, 0), (4, 1), (5, 0)])
 def test_published_piecewise_linear_network(p: int, n_orbits: int) -> None:
     system, parts = scyfi_system()
-    found = find_periodic_orbits(system, p)
+    found = find_periodic_orbits(system, p, n_starts=48)
     assert len(found) == n_orbits
     assert found.audit == "not applicable"
     check_orbits(system, found)
@@ -237,7 +237,7 @@ def test_published_piecewise_linear_network_has_no_six_cycle_and_all_four_cycles
 @pytest.mark.parametrize(("block", "noise"), [(1, 0.0), (9, 0.1)])
 def test_ring_of_blocks(sign: float, p: int, orbits: dict[int, int], block: int, noise: float) -> None:
     network = ring_of_blocks(block, sign, noise)
-    found = find_periodic_orbits(network, p)
+    found = find_periodic_orbits(network, p, n_starts=48)
     assert found.n_fixed_points == 27
     assert (found.index_sum, found.audit) == (1, "passed")
     assert Counter(o.n_unstable for o in found) == orbits
@@ -276,14 +276,14 @@ def test_stored_sequence_is_a_stable_cycle_of_500_units() -> None:
 
 
 def test_excitable_network_without_leak_has_its_two_cycle_attractor() -> None:
-    found = find_periodic_orbits(cycle_network(1.0), 2)
+    found = find_periodic_orbits(cycle_network(1.0), 2, n_starts=32)
     assert len(found) == len(found.stable) == 1
     np.testing.assert_allclose(found[0].states, [[0.0] * 3, [0.8808] * 3], atol=1e-4)
     assert 1e-14 < found[0].states[0, 0] < 1e-12
     assert len(found.divisor_orbits) == 7
     assert found.audit == "passed"
     for leak_rate in (0.9, 0.25):
-        assert len(find_periodic_orbits(cycle_network(leak_rate), 2).stable) == 0
+        assert len(find_periodic_orbits(cycle_network(leak_rate), 2, n_starts=32).stable) == 0
 
 
 # -- against the slow twin -------------------------------------------------------------------------------
@@ -298,7 +298,7 @@ def test_nothing_that_the_slow_twin_finds_is_missing(
     network = EchoStateNetwork(
         gain * rng.standard_normal((n, n)) / np.sqrt(n), b=0.3 * rng.standard_normal(n), leak_rate=leak
     )
-    found = find_periodic_orbits(network, p)
+    found = find_periodic_orbits(network, p, n_starts=48)
     check_orbits(network, found)
     assert found.audit == "passed"
     points = np.concatenate([o.states for o in (*found, *found.divisor_orbits)])
@@ -310,7 +310,7 @@ def test_nothing_that_the_slow_twin_finds_is_missing(
 def test_periodic_input(p: int) -> None:
     network = EchoStateNetwork(np.diag([0.5, 1.75]), W_in=np.eye(2), leak_rate=0.25)
     u = np.array([[0.25, 0.05], [-0.25, -0.1]])
-    found = find_periodic_orbits(network, p, u)
+    found = find_periodic_orbits(network, p, u, n_starts=48)
     check_orbits(network, found)
     assert found.audit == "passed"
     responses = found.orbits if p == 2 else found.divisor_orbits
@@ -334,7 +334,7 @@ def test_gated_cells_have_no_false_points(seed: int) -> None:
         np.zeros((3 * n, 0)), 1.5 * rng.standard_normal((3 * n, n)), rng.standard_normal(3 * n),
         rng.standard_normal(3 * n),
     )  # fmt: skip
-    found = find_periodic_orbits(cell, 2, n_starts=32)
+    found = find_periodic_orbits(cell, 2, n_starts=24)
     check_orbits(cell, found)
     assert (found.index_sum, found.audit) == (1, "passed")
     assert all(np.max(np.abs(o.states)) <= 1.0 for o in (*found, *found.divisor_orbits))
@@ -396,7 +396,7 @@ def test_batched_derivatives_are_those_of_the_network(kind: str) -> None:
 
 def test_multipliers_are_those_of_the_iterated_map() -> None:
     network = ring_of_blocks(1, -1.0)
-    found = find_periodic_orbits(network, 6)
+    found = find_periodic_orbits(network, 6, n_starts=32)
     for o in (*found, *found.divisor_orbits):
         M = naive_jacobian(network, o.states[-1], None, o.period)
         expected = np.linalg.eigvals(M)
@@ -470,14 +470,16 @@ def test_neutral_orbits_are_one_answer_without_a_sign() -> None:
 def test_search_is_reproducible_and_reports_progress() -> None:
     network = ring_of_blocks(1, 1.0)
     seen: list[float] = []
-    first = find_periodic_orbits(network, 3, progress=lambda label, fraction: seen.append(fraction))
-    again = find_periodic_orbits(network, 3, rng=np.random.default_rng(0))
+    first = find_periodic_orbits(
+        network, 3, n_starts=32, progress=lambda label, fraction: seen.append(fraction)
+    )
+    again = find_periodic_orbits(network, 3, n_starts=32, rng=np.random.default_rng(0))
     np.testing.assert_array_equal(
         np.concatenate([o.states for o in first]), np.concatenate([o.states for o in again])
     )
     assert seen == sorted(seen)
     assert (seen[0], seen[-1]) == (0.0, 1.0)
-    other = find_periodic_orbits(network, 3, rng=7)
+    other = find_periodic_orbits(network, 3, n_starts=32, rng=7)
     np.testing.assert_allclose(
         np.concatenate([o.states for o in first]), np.concatenate([o.states for o in other]), atol=1e-11
     )

@@ -30,7 +30,7 @@ from esntools.orbits.seeds import (
     random_states,
     stabilised,
 )
-from esntools.orbits.shooting import SEARCH_LIMIT, Shooting, newton
+from esntools.orbits.shooting import DENSE_LIMIT, Shooting, newton
 
 __all__ = ["PeriodicOrbit", "PeriodicOrbits", "find_periodic_orbits", "refine_orbit"]
 
@@ -39,7 +39,10 @@ Audit: TypeAlias = Literal["passed", "failed", "not applicable"]
 #: Up to this many units the stabilised flows take part in the search.
 _STABILISED_UP_TO: Final = 10
 
-# Seeds of a large network that get Newton-GMRES in one round; most lead nowhere and take their time.
+#: Up to this many units every seed is solved from.
+_ALL_SEEDS_UP_TO: Final = 40
+
+# Seeds of a larger network that get Newton's method in one round; most lead nowhere and take their time.
 _HARD_ROWS: Final = 64
 
 
@@ -168,18 +171,18 @@ class _Search:
         seeds = seeds[np.all(np.isfinite(seeds), axis=(1, 2))]
         n, p = shooting.n_units, self.period
         r = shooting.residual(seeds)
-        if n > SEARCH_LIMIT:
+        if n > _ALL_SEEDS_UP_TO:
             near = np.flatnonzero(r <= 1e-3)
             far = self.rng.permutation(np.flatnonzero(r > 1e-3))[:_HARD_ROWS]
             seeds = seeds[np.concatenate([self._unlike(seeds, near), far])]
         # Bounded memory: p Jacobians per member, or the Krylov space.
-        per_member = p * n * n if n <= SEARCH_LIMIT else n * (34 + 3 * p)
+        per_member = p * n * n if n <= DENSE_LIMIT else n * (34 + 3 * p)
         chunk = max(4, 8_000_000 // per_member)
         parts = [newton(shooting, seeds[i : i + chunk], self.rng) for i in range(0, len(seeds), chunk)]
-        if n <= SEARCH_LIMIT:
+        if n <= _ALL_SEEDS_UP_TO:
             # Without damping too: it crosses the kinks of a piecewise linear map where halving gets stuck.
             hard = np.concatenate([s for _, s in parts]) > 1e-6
-            parts.append(newton(shooting, seeds[hard], self.rng, damped=False))
+            parts.append(newton(shooting, seeds[hard], self.rng, damped=False, max_iterations=15))
         X = np.concatenate([part for part, _ in parts]) if parts else seeds
         r = np.concatenate([s for _, s in parts]) if parts else np.zeros(0)
         X = X[(r <= 1e-6 * np.maximum(1.0, np.max(np.abs(X), axis=(1, 2)))) & np.isfinite(r)]
@@ -377,7 +380,7 @@ def find_periodic_orbits(
         shorter = [o for o in orbits if d % o.period == 0]
         search = _Search(system, inputs[:d], tol, generator, n_multipliers, shorter)
         n_idle = 0
-        n_enough = 2 if system.n_units <= SEARCH_LIMIT else 1
+        n_enough = 2 if system.n_units <= _ALL_SEEDS_UP_TO else 1
         for rounds in range(1, max_rounds + 1):
             with np.errstate(over="ignore", invalid="ignore"):
                 # A seed may run away.

@@ -216,8 +216,8 @@ def stabilised(
     choices: list[FloatArray],
     *,
     stiffness: float,
-    max_iterations: int = 60,
-    tol: float = 1e-6,
+    max_iterations: int = 40,
+    tol: float = 1e-4,
 ) -> FloatArray:
     r"""Return guesses (B, p, n) where the stabilised flows settle that start at the states x (B, n).
 

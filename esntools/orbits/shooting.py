@@ -5,8 +5,9 @@ The unknowns are all p states at once, :math:`X = (x_0, \dots, x_{p-1})`, and th
 .. math:: r_j(X) = G(u_j, x_{j-1}) - x_j = 0, \qquad j = 0, \dots, p - 1 \pmod p,
 
 so that no error is carried through p steps of an unstable map. A batch has shape (B, p, n). The Newton
-correction solves :math:`d_j - J_j d_{j-1} = r_j`: by orthogonal elimination around the cycle up to
-`SEARCH_LIMIT` units, by GMRES on :math:`(I - J_{p-1} \cdots J_0)\, d` above, where no Jacobian is formed.
+correction solves :math:`d_j - J_j d_{j-1} = r_j`: up to `DENSE_LIMIT` units by the product of the Jacobians,
+or by orthogonal elimination around the cycle where that product is too large to be of use; above, by GMRES on
+:math:`(I - J_{p-1} \cdots J_0)\, d`, where no Jacobian is formed.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ from esntools._typing import BoolArray, FloatArray
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
 
-__all__ = ["SEARCH_LIMIT", "Shooting", "newton", "polish", "solve_cyclic"]
+__all__ = ["DENSE_LIMIT", "Shooting", "newton", "polish", "solve_cyclic"]
 
-#: Up to this many units the search takes its Newton directions from elimination, above it from GMRES.
-SEARCH_LIMIT: Final = 40
+#: Up to this many units Newton directions come from Jacobians, above it from GMRES.
+DENSE_LIMIT: Final = 100
 
 #: A single orbit of so many units is still polished with the dense product of its Jacobians.
 POLISH_LIMIT: Final = 1000
@@ -51,12 +52,14 @@ class Shooting:
         self.system, self.u = system, u
         self.n_units, self.period = system.n_units, len(u)
         self.network = system if isinstance(system, EchoStateNetwork) else None
+        self._before = np.arange(-1, self.period - 1)
 
     def images(self, X: FloatArray) -> FloatArray:
         """Return G(u_j, x_{j-1}) for every j of every member of X (B, p, n)."""
-        before = np.roll(X, 1, axis=1)
-        u = np.broadcast_to(self.u, (*before.shape[:2], self.u.shape[1]))
-        return self.system.step(before, u if self.u.shape[1] else None)
+        before = X[:, self._before]
+        if self.u.shape[1] == 0:
+            return self.system.step(before)
+        return self.system.step(before, np.broadcast_to(self.u, (*before.shape[:2], self.u.shape[1])))
 
     def residual(self, X: FloatArray) -> FloatArray:
         """Return the max norm of the residual of every member."""
@@ -200,6 +203,27 @@ def solve_cyclic(J: FloatArray, R: FloatArray) -> FloatArray:
     return d
 
 
+def _by_product(J: FloatArray, R: FloatArray) -> FloatArray:
+    """Solve the same equations by the product of the Jacobians, several times cheaper than elimination.
+
+    Where the product grows so much that the answer does not close the cycle, by elimination after all.
+    """
+    p, n = R.shape[1:]
+    M, c = J[:, 0], R[:, 0, :, None]
+    for j in range(1, p):
+        M, c = J[:, j] @ M, J[:, j] @ c + R[:, j, :, None]
+    v = last = _solved(np.eye(n) - M, c)
+    d = np.empty_like(R)
+    for j in range(p):
+        v = J[:, j] @ v + R[:, j, :, None]
+        d[:, j] = v[:, :, 0]
+    gap = np.max(np.abs(v - last), axis=(1, 2))
+    poor = ~(gap <= 1e-6 * np.max(np.abs(d), axis=(1, 2)))
+    if poor.any():
+        d[poor] = solve_cyclic(J[poor], R[poor])
+    return d
+
+
 def _solved(A: FloatArray, b: FloatArray) -> FloatArray:
     try:
         return np.asarray(np.linalg.solve(A, b))
@@ -301,8 +325,8 @@ def newton(
             Y = X[rows]
             R = shooting.images(Y) - Y
             before = np.linalg.norm(R, axis=(1, 2))
-            if shooting.n_units <= SEARCH_LIMIT:
-                D = solve_cyclic(shooting.jacobians(Y, exact=False), R)
+            if shooting.n_units <= DENSE_LIMIT:
+                D = _by_product(shooting.jacobians(Y, exact=False), R)
             else:
                 D = _condensed(shooting, Y, R, krylov, 1e-3 if np.median(before) < 1e-2 else 1e-1)
             D = np.where(np.isfinite(D), D, 0.0)
@@ -351,7 +375,7 @@ def polish(
             R = shooting.images(best[None]) - best[None]
             if n <= POLISH_LIMIT:
                 J = shooting.jacobians(best[None])
-                d = solve_cyclic(J, R)[0] if n <= SEARCH_LIMIT else _by_product(J[0], R[0])
+                d = _by_product(J, R)[0]
             else:
                 d = _condensed(shooting, best[None], R, 80, 1e-8)[0]
             if not np.all(np.isfinite(d)):
@@ -374,26 +398,3 @@ def polish(
             if not improved:
                 break
     return best, best_residual, correction
-
-
-def _by_product(J: FloatArray, R: FloatArray) -> FloatArray:
-    """Solve the cyclic equations of one large orbit by the product of its Jacobians and one LU.
-
-    Several times cheaper than elimination; where the product grows so much that the answer does not close
-    the cycle, elimination after all.
-    """
-    p, n = R.shape
-    M, c = np.eye(n), np.zeros(n)
-    for j in range(p):
-        M, c = J[j] @ M, J[j] @ c + R[j]
-    try:
-        last = np.linalg.solve(np.eye(n) - M, c)
-    except np.linalg.LinAlgError:
-        return np.full((p, n), np.nan)
-    d, v = np.empty((p, n)), last
-    for j in range(p):
-        v = J[j] @ v + R[j]
-        d[j] = v
-    if not np.max(np.abs(v - last)) <= 1e-6 * np.max(np.abs(d)):
-        return np.asarray(solve_cyclic(J[None], R[None])[0])
-    return d
