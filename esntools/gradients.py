@@ -138,6 +138,30 @@ def _jacobi(rows, scale):  # type: ignore[no-untyped-def]
     return np.sort(scale)[::-1]
 
 
+@njit(cache=True)
+def _multiply(R, rows, scale):  # type: ignore[no-untyped-def]
+    """Return the rows of R diag(exp(scale)) rows, of length 1 or 0; their lengths go to `scale`."""
+    n = len(R)
+    weights = np.zeros((n, n))
+    top = np.full(n, -np.inf)
+    for i in range(n):
+        for j in range(n):
+            if R[i, j] != 0.0:
+                top[i] = max(top[i], math.log(abs(R[i, j])) + scale[j])
+        for j in range(n):
+            if R[i, j] != 0.0 and scale[j] > -np.inf:
+                weights[i, j] = math.copysign(math.exp(math.log(abs(R[i, j])) + scale[j] - top[i]), R[i, j])
+    after = weights @ rows
+    for i in range(n):
+        length = math.sqrt(np.sum(after[i] ** 2))
+        if length > 0.0:
+            after[i] /= length
+            scale[i] = top[i] + math.log(length)
+        else:
+            scale[i] = -np.inf
+    return after
+
+
 class _Product:
     """R_h ... R_1 as diag(exp(scale)) rows, rows of length 1: whatever its size, nothing overflows."""
 
@@ -146,16 +170,7 @@ class _Product:
         self.scale = np.zeros(width)
 
     def multiply(self, R: FloatArray) -> None:
-        with np.errstate(divide="ignore"):
-            logs = np.log(np.abs(R)) + self.scale
-        top = np.max(logs, axis=1)
-        alive = top > -np.inf
-        weights = np.exp(logs - np.where(alive, top, 0.0)[:, None])
-        rows = (np.sign(R) * weights) @ self.rows
-        length = np.sqrt(np.sum(rows**2, axis=1))
-        alive &= length > 0.0
-        self.rows = rows / np.where(alive, length, 1.0)[:, None]
-        self.scale = np.where(alive, top + np.log(np.where(alive, length, 1.0)), -np.inf)
+        self.rows = _multiply(np.ascontiguousarray(R), self.rows, self.scale)
 
     def log_singular_values(self) -> FloatArray:
         return np.asarray(_jacobi(self.rows.copy(), self.scale.copy()))
