@@ -15,7 +15,7 @@ from numba import njit
 
 from esntools.kernels import apply_activation
 
-__all__ = ["grow", "next_pace", "orthonormalise", "permutation"]
+__all__ = ["finish", "grow", "next_pace", "orthonormalise", "permutation", "thin_product"]
 
 
 def _compiled(function: Callable[..., Any]) -> Any:
@@ -260,6 +260,74 @@ def _grow(
 
 
 grow = _compiled(_grow)
+
+
+def _thin_product(W: Any, X: Any, Z: Any) -> None:
+    """Z = X W^T for a few rows in X, a multiple of 4: scalar products, four by four.
+
+    Sixteen sums use each number loaded four times; BLAS packs W first, which a few columns do not repay.
+    """
+    n = len(W)
+    n_fours = n - n % 4
+    for i in range(0, n_fours, 4):
+        w0, w1, w2, w3 = W[i], W[i + 1], W[i + 2], W[i + 3]
+        for c in range(0, len(X), 4):
+            x0, x1, x2, x3 = X[c], X[c + 1], X[c + 2], X[c + 3]
+            s00, s01, s02, s03 = 0.0, 0.0, 0.0, 0.0
+            s10, s11, s12, s13 = 0.0, 0.0, 0.0, 0.0
+            s20, s21, s22, s23 = 0.0, 0.0, 0.0, 0.0
+            s30, s31, s32, s33 = 0.0, 0.0, 0.0, 0.0
+            for j in range(n):
+                s00 += w0[j] * x0[j]
+                s01 += w0[j] * x1[j]
+                s02 += w0[j] * x2[j]
+                s03 += w0[j] * x3[j]
+                s10 += w1[j] * x0[j]
+                s11 += w1[j] * x1[j]
+                s12 += w1[j] * x2[j]
+                s13 += w1[j] * x3[j]
+                s20 += w2[j] * x0[j]
+                s21 += w2[j] * x1[j]
+                s22 += w2[j] * x2[j]
+                s23 += w2[j] * x3[j]
+                s30 += w3[j] * x0[j]
+                s31 += w3[j] * x1[j]
+                s32 += w3[j] * x2[j]
+                s33 += w3[j] * x3[j]
+            Z[c, i], Z[c + 1, i], Z[c + 2, i], Z[c + 3, i] = s00, s01, s02, s03
+            Z[c, i + 1], Z[c + 1, i + 1], Z[c + 2, i + 1], Z[c + 3, i + 1] = s10, s11, s12, s13
+            Z[c, i + 2], Z[c + 1, i + 2], Z[c + 2, i + 2], Z[c + 3, i + 2] = s20, s21, s22, s23
+            Z[c, i + 3], Z[c + 1, i + 3], Z[c + 2, i + 3], Z[c + 3, i + 3] = s30, s31, s32, s33
+    for i in range(n_fours, n):
+        w = W[i]
+        for c in range(len(X)):
+            x = X[c]
+            total = 0.0
+            for j in range(n):
+                total += w[j] * x[j]
+            Z[c, i] = total
+
+
+thin_product = _compiled(_thin_product)
+
+
+def _finish(code: int, leak_rate: Any, drive: Any, X: Any, Z: Any) -> None:
+    """Turn the products Z of the rows of X with W into the next state (row 0) and frame (the others)."""
+    n = len(drive)
+    z, slope = np.empty(n), np.empty(n)
+    for i in range(n):
+        z[i] = Z[0, i] + drive[i]
+    _apply_slope(code, z, slope)
+    apply_activation(code, z)
+    for i in range(n):
+        slope[i] *= leak_rate[i]
+        Z[0, i] = (1.0 - leak_rate[i]) * X[0, i] + leak_rate[i] * z[i]
+    for c in range(1, len(X)):
+        for i in range(n):
+            Z[c, i] = (1.0 - leak_rate[i]) * X[c, i] + slope[i] * Z[c, i]
+
+
+finish = _compiled(_finish)
 
 
 def _permutation(pivots: Any) -> Any:

@@ -27,7 +27,7 @@ _LONGEST: Final = 50
 
 # Up to this many numbers in a dense W and in the frame together the compiled loop is faster than BLAS from
 # Python, and up to so many in the frame alone the compiled decomposition than LAPACK's.
-_COMPILED: Final = 50_000
+_COMPILED: Final = 70_000
 _SMALL_FRAME: Final = 4000
 # From this many units on, all exponents come from triangular instead of orthogonal factors.
 _TRIANGULAR_FROM: Final = 24
@@ -36,6 +36,8 @@ _TRIANGULAR_FROM: Final = 24
 _AUDIT_ALL: Final = 32
 # Cholesky's factor of a Gram matrix has lost the square of the condition: beyond this, Householder's.
 _CHOLESKY: Final = 1e-4
+# Up to this many columns of state and frame the product of our own is faster than BLAS.
+_THIN: Final = 32
 # Ranks are looked for up to this: beyond, two thin factors save little.
 _RANK: Final = 64
 
@@ -282,7 +284,9 @@ class Products(Stepped):
         self.network, self.drive = network, drive
         W, self.shift, self.W_fb = _merged(network)
         self.sparse = not isinstance(W, np.ndarray)
-        self.W = W if self.sparse else np.asfortranarray(W)
+        self.rows = W
+        self.columns: FloatArray | None = None
+        self.code = network.activation.kernel_code
         self.thin = thin
         self.keep = (1.0 - network.leak_rate)[:, None]
         self.leaky = bool(np.any(self.keep))
@@ -328,9 +332,14 @@ class Products(Stepped):
             Z = blas.dgemm(1.0, self.thin.left, blas.dgemm(1.0, self.thin.right, XQ), c=self.spare,
                            beta=0.0, overwrite_c=1)  # fmt: skip
         elif self.sparse:
-            Z = np.asfortranarray(self.W @ XQ)
+            Z = np.asfortranarray(self.rows @ XQ)
+        elif 1 < XQ.shape[1] <= _THIN:
+            Z = self.spare
+            loops.thin_product(self.rows, XQ.T, Z.T)
         else:
-            Z = blas.dgemm(1.0, self.W, XQ, c=self.spare, beta=0.0, overwrite_c=1)
+            if self.columns is None:
+                self.columns = np.asfortranarray(self.rows)
+            Z = blas.dgemm(1.0, self.columns, XQ, c=self.spare, beta=0.0, overwrite_c=1)
         if self.W_fb is not None and network.readout is not None:
             Y = network.readout.W_out @ XQ
             Y[:, 0] += network.readout.b_out
@@ -340,14 +349,18 @@ class Products(Stepped):
                 squares[:, 0] *= 0.5
                 Y += network.readout.W_sq @ squares
             Z += self.W_fb @ Y
-        z = Z[:, 0] + self.drive.row(k)
+        drive = self.drive.row(k)
         if self.shift is not None:
-            z += self.shift
+            drive = drive + self.shift
+        self.XQ, self.spare = Z, XQ
+        if self.code >= 0:
+            loops.finish(self.code, network.leak_rate, drive, XQ.T, Z.T)
+            return log_det
+        z = Z[:, 0] + drive
         Z *= (network.leak_rate * network.activation.slope(z))[:, None]
         Z[:, 0] = network.leak_rate * network.activation(z)
         if self.leaky:
             Z += self.keep * XQ
-        self.XQ, self.spare = Z, XQ
         return log_det
 
     def _jacobian(self, k: int) -> FloatArray:
