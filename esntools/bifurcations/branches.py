@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Final, final
 
@@ -170,12 +170,17 @@ def _point(problem: Problem, event: Event) -> tuple[BifurcationPoint, tuple[Floa
     if kind == "branch point":
         directions = tuple(branch_directions(problem, event))
         vertical = [abs(float(t[-1])) <= _VERTICAL for t in directions]
-        if len(directions) == 2:
+        near = np.linalg.eigvals(problem.linearise(event.z)[1])
+        near = near[np.abs(near - 1.0) <= _SAME].astype(np.complex128)
+        if len(near) > 1:
+            kind, note = "degenerate", f"{len(near)} multipliers are 1 at once"
+            event = replace(event, multipliers=near)
+        elif len(directions) == 2:
             kind = "pitchfork" if sum(vertical) == 1 else "branch point" if any(vertical) else "transcritical"
         else:
             note = "the branches do not cross transversally: degenerate to second order"
     number = None if kind == "degenerate" else coefficient(problem, event, kind)
-    if kind != "degenerate" and not problem.family.smooth:
+    if event.kind != "degenerate" and not problem.family.smooth:
         note = "the activation has kinks: no normal form"
     states = problem.orbit(event.z)
     states.setflags(write=False)
@@ -183,6 +188,16 @@ def _point(problem: Problem, event: Event) -> tuple[BifurcationPoint, tuple[Floa
         kind, problem.value(event.z[-1]), states, problem.period, event.multipliers, number,
         criticality(kind, number), event.kind != "degenerate", event.error, event.residual, note,
     ), directions  # fmt: skip
+
+
+def _note(problem: Problem, ends: tuple[str, str], neutral: int) -> str:
+    if neutral > 2:
+        return f"{neutral} points have a multiplier on the unit circle: no bifurcation is looked for there"
+    if "step" in ends and not problem.family.smooth:
+        return (
+            "it ends where a unit meets a kink of the activation: the branch has a corner or no continuation"
+        )
+    return ""
 
 
 class _Rows:
@@ -248,8 +263,7 @@ def _assemble(
         np.array([problem.orbit(z) for z in curve]), np.array(rows.leading, dtype=np.complex128),
         np.array(rows.unstable, dtype=np.intp), np.array(rows.index, dtype=np.intp), tuple(rows.points), ends,
         max(float(np.max(np.abs(problem.residual(z)))) for z in curve),
-        f"{neutral} points have a multiplier on the unit circle: no bifurcation is looked for beside them"
-        if neutral > 2 else "",
+        _note(problem, ends, neutral),
     )  # fmt: skip
     for array in (branch.values, branch.states, branch.leading, branch.n_unstable, branch.index):
         array.setflags(write=False)
@@ -257,7 +271,10 @@ def _assemble(
 
 
 def crossing_states(traced: TracedBranch, share: float) -> list[tuple[FloatArray, int]]:
-    """Return the solutions on a branch at one value of the scaled parameter, each with its index."""
+    """Return the solutions on a branch at one value of the scaled parameter, each with its index.
+
+    The index is 0 where a multiplier is too near 1 to tell.
+    """
     at = traced.Z[:, -1]
     out: list[tuple[FloatArray, int]] = []
     for i in range(len(at)):
@@ -270,5 +287,6 @@ def crossing_states(traced: TracedBranch, share: float) -> list[tuple[FloatArray
         if z is None or any(np.max(np.abs(z[:-1] - x)) <= _SAME for x, _ in out):
             continue
         M = traced.problem.linearise(z)[1]
-        out.append((z[:-1], int(np.linalg.slogdet(np.eye(len(M)) - M)[0])))
+        near = float(np.min(np.abs(np.linalg.eigvals(M) - 1.0)))
+        out.append((z[:-1], int(np.linalg.slogdet(np.eye(len(M)) - M)[0]) if near > _SAME else 0))
     return out

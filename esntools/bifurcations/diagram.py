@@ -179,8 +179,7 @@ class _Diagram:
         while queue:
             traced = queue.pop(0)
             for point in traced.branch.points:
-                if not any(_same_point(point, other) for other in self.points):
-                    self.points.append(point)
+                self._note_point(point)
             ways = [(traced.problem, event, d) for event, both in traced.crossings for d in both]
             if 2 * traced.problem.period <= self.max_period:
                 double = traced.problem.with_period(2 * traced.problem.period)
@@ -195,6 +194,13 @@ class _Diagram:
                 flip = event.kind == "flip"
                 queue.append(follow(problem, node, self.steps, born=True, one_way=flip))
                 self.traced.append(queue[-1])
+
+    def _note_point(self, point: BifurcationPoint) -> None:
+        same = [i for i, other in enumerate(self.points) if _same_point(point, other)]
+        if not same:
+            self.points.append(point)
+        elif point.located and not self.points[same[0]].located:
+            self.points[same[0]] = point
 
     def _leaving(self, problem: Problem, event: Event, direction: FloatArray) -> Node:
         """Return the node of a bifurcation on the curve that leaves it along `direction`."""
@@ -225,11 +231,15 @@ def _flip_direction(double: Problem, traced: TracedBranch, event: Event) -> Floa
 
 def _same_point(p: BifurcationPoint, q: BifurcationPoint) -> bool:
     crossing = {"pitchfork", "transcritical", "branch point"}
-    if p.period != q.period or (p.kind != q.kind and not {p.kind, q.kind} <= crossing):
+    kinds = {p.kind, q.kind}
+    if p.period != q.period or (len(kinds) == 2 and not (kinds <= crossing or "degenerate" in kinds)):
         return False
     scale = max(1.0, abs(p.value))
-    near = np.max(np.abs(p.states[None, 0] - q.states), axis=1)
-    return abs(p.value - q.value) <= 1e-7 * scale and bool(np.min(near) <= 1e-5)
+    near = float(np.min(np.max(np.abs(p.states[None, 0] - q.states), axis=1)))
+    if "degenerate" in (p.kind, q.kind):
+        # Found by bisection on each of the many branches that meet there.
+        return abs(p.value - q.value) <= 1e-6 * scale and near <= 1e-2
+    return abs(p.value - q.value) <= 1e-7 * scale and near <= 1e-5
 
 
 def find_bifurcations(

@@ -90,10 +90,7 @@ def _newton(
             if ahead is None or behind is None:
                 return best
             J[:, j] = (ahead - behind) / (2.0 * _DIFFERENCE)
-        try:
-            step = np.linalg.solve(J, -value)
-        except np.linalg.LinAlgError:
-            break
+        step = np.linalg.solve(J, -value)
         size = float(np.max(np.abs(step)))
         if not size <= 2.0 * reach or (size >= 0.5 * last and last <= _CONVERGED):
             break
@@ -280,10 +277,7 @@ def _locate_crossing(problem: Problem, a: Node, b: Node) -> Event | None:
                     return None
                 break
             previous = size
-            try:
-                w = w - np.linalg.solve(matrix(z), F)
-            except np.linalg.LinAlgError:
-                return None
+            w = w - np.linalg.solve(matrix(z), F)
         last[:] = [y.copy(), w]
         return np.asarray(w)
 
@@ -296,10 +290,7 @@ def _locate_crossing(problem: Problem, a: Node, b: Node) -> Event | None:
         w = point(y)
         return None if w is None else null(w[:-1])[n:]
 
-    try:
-        out = _newton(g, np.zeros(2), max(length, 0.1))
-    except np.linalg.LinAlgError:
-        return None
+    out = _newton(g, np.zeros(2), max(length, 0.1))
     w = None if out is None else point(out[0])
     if out is None or w is None or abs(float(w[-1])) > _UNFOLDED:
         return None
@@ -344,15 +335,19 @@ def events_between(problem: Problem, a: Node, b: Node, depth: int = 0) -> list[E
     if not (fold or crossing or flip or change):
         return []
     event = None
-    if crossing and not flip and change == (not fold):
-        # From the branch that turns at a pitchfork it looks like a crossing and a fold at once.
-        event = _locate_crossing(problem, a, b)
-    elif fold and not crossing and not flip and change == 1:
-        event = _locate_real(problem, a, b, 1.0, "fold")
-    elif flip and not fold and not crossing and change == 1:
-        event = _locate_real(problem, a, b, -1.0, "flip")
-    elif not (fold or crossing or flip) and change == 2:
-        event = _locate_pair(problem, a, b)
+    try:
+        if crossing and not flip and change == (not fold):
+            # From the branch that turns at a pitchfork it looks like a crossing and a fold at once.
+            event = _locate_crossing(problem, a, b)
+        elif fold and not crossing and not flip and change == 1:
+            event = _locate_real(problem, a, b, 1.0, "fold")
+        elif flip and not fold and not crossing and change == 1:
+            event = _locate_real(problem, a, b, -1.0, "flip")
+        elif not (fold or crossing or flip) and change == 2:
+            event = _locate_pair(problem, a, b)
+    except np.linalg.LinAlgError:
+        # A bordered matrix is singular where more than one multiplier is critical.
+        event = None
     event = _between(problem, a, b, event)
     if event is not None:
         return [event]
@@ -378,7 +373,12 @@ def _degenerate(problem: Problem, a: Node, b: Node, change: int) -> Event:
     k = max(change, 1)
     distance = np.abs(np.abs(b.multipliers) - 1.0)
     near = b.multipliers[np.argsort(distance)[:k]]
-    z = 0.5 * (a.z + b.z)
+    # The mean distance of these multipliers from the circle, linear along so short a chord.
+    ahead, behind = (float(np.mean(np.sort(np.abs(np.abs(n.multipliers) - 1.0))[:k])) for n in (a, b))
+    guess = a.z + ahead / max(ahead + behind, 1e-300) * (b.z - a.z)
+    row = problem.weights * (b.z - a.z)
+    z = problem.correct(guess, row, float(row @ guess))
+    z = guess if z is None else z
     return Event(
         "degenerate", z, a.tangent, near, problem.norm(b.z - a.z), float(np.max(np.abs(problem.residual(z)))),
         note=f"{k} multipliers cross together, or the map is not smooth here: located by bisection",

@@ -92,17 +92,17 @@ class NetworkFamily:
             along = shift = np.zeros(network.n_units)
         if parameter in ("bias", "input") and not np.any(shift):
             raise InvalidInputError("direction", "no effect", "some unit must feel the parameter")
-        self.network, self.direction, self._u, self._shift = network, along, base, shift
-        self._autonomous = network.at_input(base) if m else network
+        self.network, self.direction, self._u, self.shift = network, along, base, shift
+        self.autonomous = network.at_input(base) if m else network
         self._W = network.dense_W()
         text = network.activation.expression
         self.smooth = not any(word in text for word in ("Max", "Min", "Abs", "Piecewise"))
 
     def _preactivation(self, x: FloatArray, value: float) -> FloatArray:
-        z = self._autonomous.preactivation(x)
+        z = self.autonomous.preactivation(x)
         if self.label == "gain":
             return z + (value - 1.0) * (self._W @ x)
-        return z if self.label == "leak_rate" else z + value * self._shift
+        return z if self.label == "leak_rate" else z + value * self.shift
 
     def _leak(self, value: float) -> FloatArray:
         if self.label == "leak_rate":
@@ -127,16 +127,16 @@ class NetworkFamily:
         z = self._preactivation(x, value)
         if self.label == "leak_rate":
             return np.asarray(self.network.activation(z) - x)
-        moved = self._W @ x if self.label == "gain" else self._shift
+        moved = self._W @ x if self.label == "gain" else self.shift
         return np.asarray(self._leak(value) * self.network.activation.slope(z) * moved)
 
     def system(self, value: float) -> tuple[Map, FloatArray | None]:
-        network = self._autonomous
+        network = self.autonomous
         if self.label == "gain":
             return network.scaled(value), None
         if self.label == "leak_rate":
             return replace(network, leak_rate=np.full(self.n_units, value)), None
-        return replace(network, b=network.b + value * self._shift), None
+        return replace(network, b=network.b + value * self.shift), None
 
 
 @final
@@ -218,7 +218,7 @@ class Problem:
         return Problem(self.family, period, self.start, self.stop, self.tol)
 
     def value(self, share: float) -> float:
-        return float(self.stop if share == 1.0 else self.start + share * (self.stop - self.start))
+        return float(self.stop if share == 1.0 else self.start + share * (self.stop - self.start)) + 0.0
 
     def share(self, value: float) -> float:
         return float((value - self.start) / (self.stop - self.start))
