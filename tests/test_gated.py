@@ -40,6 +40,8 @@ def test_step_and_derivatives_against_the_twin(kind: str, n: int, m: int) -> Non
         np.testing.assert_allclose(cell.jacobian(x, u), J, atol=1e-13)
         np.testing.assert_allclose(cell.jacobian_vector(x, V, u), J @ V, atol=1e-13)
         np.testing.assert_allclose(cell.jacobian_vector(x, V[:, 0], u), J @ V[:, 0], atol=1e-13)
+        many = np.tile(V, 40)
+        np.testing.assert_allclose(cell.jacobian_vector(x, many, u), J @ many, atol=1e-13)
         after, moved = cell.tangent(x, V, u)
         np.testing.assert_array_equal(after, cell.step(x, u))
         np.testing.assert_array_equal(moved, cell.jacobian_vector(x, V, u))
