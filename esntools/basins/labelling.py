@@ -223,8 +223,9 @@ class Labeller:
         labels = np.full(len(X), UNDECIDED, dtype=np.intp)
         if not self._groups:
             return labels
-        for start in range(0, len(X), 256):
-            rows = slice(start, start + 256)
+        size = max(64, min(_ROWS, 2**17 // X.shape[1]))
+        for start in range(0, len(X), size):
+            rows = slice(start, start + size)
             means, ends = self.runner.moments(X[rows], N_BATCHES, self._length // N_BATCHES, self._columns)
             found, _ = self._look(ends)
             sound = np.flatnonzero(found == UNDECIDED)
@@ -288,10 +289,11 @@ class Labeller:
         n_steps = max(2000, min(length, 10_000))
         exponent, interval = leading_exponent(self.system, x, n_steps, self.rng)
         # On a torus the tangent grows like the number of steps; its logarithm is no sign of chaos.
-        kind: Kind = "chaos" if interval[0] > 3.0 * np.log(n_steps) / n_steps else "torus or chaos"
+        slack = 3.0 * float(np.log(n_steps)) / n_steps
+        kind: Kind = "chaos" if interval[0] > slack else "torus or chaos"
         period = None
         states = self.runner.states(x[None], 256)[:, 0]
-        if interval[1] < 0.0:
+        if interval[1] < -slack:
             kind = "periodic orbit"
             self.notes.append(
                 f"an attractor of leading exponent {exponent:.3g} has no period up to {self.max_period}"
@@ -324,7 +326,7 @@ class Labeller:
                 near |= converging
             slow = left[near & ~resting[left]]
             labels[slow], ends[slow], _ = self._run(ends[slow], 4 * self.n_steps, no_progress)
-            progress("basins", 0.8 * stop / len(X))
+            progress("basins", 0.8 * min(1.0, stop / len(X)))
         if resting.any():
             self.notes.append(
                 f"{int(resting.sum())} start(s) rest on a point or cycle that does not attract (or only just)"

@@ -271,7 +271,7 @@ class UncertaintyExponent:
     dimension : float or None
         Box-counting dimension of the boundary, the grid's dimension minus alpha.
     sizes : ndarray of int
-        In grid points.
+        Points along the side of a box.
     fractions : ndarray
         The share of boxes of that size with more than one label.
     note : str
@@ -292,7 +292,9 @@ def uncertainty_exponent(
 
     The fraction of boxes of side :math:`\varepsilon` with more than one label scales as
     :math:`f(\varepsilon) \sim \varepsilon^\alpha`; :math:`\alpha` is the slope of a straight line through
-    :math:`\log f` over :math:`\log\varepsilon`. Look at `sizes` and `fractions` before believing it.
+    :math:`\log f` over :math:`\log\varepsilon`. The side of a box of s points is the s - 1 spacings between
+    its first and its last: so a straight boundary gives 1 at every size. Look at `sizes` and `fractions`
+    before believing the slope.
 
     Parameters
     ----------
@@ -313,7 +315,7 @@ def uncertainty_exponent(
     Examples
     --------
     >>> half_planes = np.tile(np.arange(120) > 58, (120, 1)).astype(int)
-    >>> uncertainty_exponent(half_planes, sizes=[2, 4, 8, 12]).exponent.__round__(3)
+    >>> round(uncertainty_exponent(half_planes, sizes=[4, 7, 11, 13]).exponent, 3)
     1.0
 
     References
@@ -339,7 +341,7 @@ def uncertainty_exponent(
     if np.all(fractions[seen] == 1.0):
         note = "every box shows a boundary: the grid is too coarse to see a slope"
         return UncertaintyExponent(None, None, None, chosen, fractions, note)
-    line = scipy.stats.linregress(np.log(chosen[seen]), np.log(fractions[seen]))
+    line = scipy.stats.linregress(np.log(chosen[seen] - 1.0), np.log(fractions[seen]))
     error = float(line.stderr) if seen.sum() > 2 else None
     return UncertaintyExponent(
         float(line.slope), error, labels.ndim - float(line.slope), chosen, fractions, ""
