@@ -126,7 +126,9 @@ def find_fixed_points(
         starts = np.atleast_2d(np.asarray(starts, dtype=np.float64))
         if starts.ndim != 2 or starts.shape[1] != n:
             raise InvalidInputError("starts", f"shape {starts.shape}", f"must have shape (n, n_units = {n})")
-    search = Search(system, u, tol, np.random.default_rng(rng), n_eigenvalues)
+    # One draw only: what a caller takes next from its generator does not depend on how the search went.
+    own = np.random.default_rng(np.random.default_rng(rng).integers(2**63))
+    search = Search(system, u, tol, own, n_eigenvalues)
     label = "fixed points"
     progress(label, 0.0)
     seeds = first_seeds(system, search.held, search.fast, starts, n_starts, search.rng)
@@ -135,7 +137,7 @@ def find_fixed_points(
     n_enough = 2 if search.small else 1
     verdict, reason, total = search.audit()
     for round_ in range(1, max_rounds + 1):
-        failed = round_ > 1 and verdict == "failed"
+        failed = round_ > 2 and verdict == "failed"
         if round_ > 1:
             seeds = more_seeds(search.states(), n_starts, round_, search.rng)
         n_tried += len(seeds)

@@ -18,14 +18,95 @@ from esntools._typing import ComplexArray, FloatArray, IntArray
 __all__ = ["leading_multipliers", "sorted_multipliers"]
 
 #: Sizes of the Krylov space at which convergence is looked at.
-_CHECKS: Final = (20, 32, 48, 72, 108, 160, 240, 400)
-_CONVERGED: Final = 1e-9
+_CHECKS: Final = (16, 20, 25, 31, 38, 47, 58, 72, 90, 112, 140, 175, 220, 275, 345)
+_CONVERGED: Final = 1e-8
 
 
 def sorted_multipliers(values: ArrayLike) -> ComplexArray:
     """Return the values by decreasing modulus, the positive imaginary part of a conjugate pair first."""
     values = np.asarray(values, dtype=np.complex128)
     return values[np.lexsort((-values.imag, -np.round(np.abs(values), 12)))]
+
+
+class _Krylov:
+    """One point's locked basis with the Krylov space that is growing on it, and what has come out so far."""
+
+    def __init__(self, n: int, rng: np.random.Generator) -> None:
+        self.n, self.rng = n, rng
+        self.found: list[complex] = []
+        self.n_locked = 0
+        self.V = np.zeros((_CHECKS[0] + 1, n))
+        self.start()
+
+    def start(self) -> None:
+        """Begin a Krylov space with a random vector orthogonal to the locked ones."""
+        self.j = 0
+        self.H = np.zeros((_CHECKS[0] + 1, _CHECKS[0]))
+        v = self.rng.standard_normal(self.n)
+        Q = self.V[: self.n_locked]
+        v -= (Q @ v) @ Q
+        self.V[self.n_locked] = v / np.sqrt(v @ v)
+
+    def advance(self, w: FloatArray) -> None:
+        """Take J times the last vector: classical Gram-Schmidt, twice."""
+        k, j = self.n_locked, self.j
+        if k + j + 2 > len(self.V):
+            self.V = np.vstack([self.V, np.zeros((max(16, len(self.V) // 2), self.n))])
+        if j >= self.H.shape[1]:
+            more = max(16, j // 2)
+            self.H = np.pad(self.H, ((0, more), (0, more)))
+        B = self.V[: k + j + 1]
+        size = np.sqrt(w @ w)
+        for _ in range(2):
+            h = B @ w
+            w = w - h @ B
+            self.H[: j + 1, j] += h[k:]
+        norm = np.sqrt(w @ w)
+        self.j = j + 1
+        # A breakdown is an exact invariant subspace: what follows in this space is zero.
+        if norm > 1e-13 * size:
+            self.H[j + 1, j] = norm
+            self.V[k + j + 1] = w / norm
+        else:
+            self.V[k + j + 1] = 0.0
+
+    def ritz(self) -> tuple[ComplexArray, FloatArray]:
+        """Return the Ritz values by decreasing modulus, and their residuals."""
+        m = self.j
+        ends = np.flatnonzero(np.diagonal(self.H[: m + 1, :m], -1) == 0.0)
+        if len(ends):
+            m = int(ends[0]) + 1
+        values, vectors = np.linalg.eig(self.H[:m, :m])
+        order = np.lexsort((-values.imag, -np.round(np.abs(values), 12)))
+        return values[order], np.abs(self.H[m, m - 1]) * np.abs(vectors[m - 1, order])
+
+    def lock(self, outer: float) -> bool:
+        """Keep the invariant subspace of the Ritz values above `outer`; False if there is none."""
+        m, k = self.j, self.n_locked
+        T, Z, n_new = scipy.linalg.schur(
+            self.H[:m, :m], output="real", sort=lambda re, im=0.0: bool(abs(re + 1j * im) > outer)
+        )
+        if n_new == 0:
+            return False
+        self.V[k : k + n_new] = Z[:, :n_new].T @ self.V[k : k + m]
+        self.found += [complex(v) for v in scipy.linalg.eigvals(T[:n_new, :n_new])]
+        self.n_locked = k + n_new
+        self.start()
+        return True
+
+    def settled(self, ritz: ComplexArray, residual: FloatArray, outer: float, n_wanted: int) -> bool:
+        """Return whether this space tells what is asked of it."""
+        n_outer = int(np.sum(np.abs(ritz) > outer))
+        if n_outer:
+            # A conjugate pair is above or below as a whole.
+            return bool(np.all(residual[:n_outer] <= _CONVERGED))
+        left = n_wanted - len(self.found)
+        if left <= 0:
+            # Nothing more is to be listed: the next one has only to stay inside.
+            return bool(residual[0] <= 0.03 * (outer - abs(ritz[0])) + _CONVERGED)
+        n_good = int(np.argmin(np.append(residual <= _CONVERGED, False)))
+        # All of an invariant subspace has converged: there is nothing more to see from this start.
+        return n_good >= min(left, len(ritz))
 
 
 def leading_multipliers(
@@ -55,126 +136,35 @@ def leading_multipliers(
     outer : float
         Modulus above which no eigenvalue may be missing.
     largest : int
-        Largest Krylov space; a point that needs more comes back as None.
+        Largest number of locked and Krylov vectors; a point that needs more comes back as None.
 
     References
     ----------
     Y. Saad, Numerical Methods for Large Eigenvalue Problems, 2nd ed. (SIAM, 2011), ch. 6,
     doi:10.1137/1.9781611970739.
     """
-    found: list[list[complex]] = [[] for _ in range(n_points)]
+    points = [_Krylov(n, rng) for _ in range(n_points)]
     results: list[ComplexArray | None] = [None] * n_points
-    locked: list[FloatArray] = [np.zeros((0, n)) for _ in range(n_points)]
     active = np.arange(n_points)
     while len(active):
-        width = max(len(locked[i]) for i in active)
-        Q = np.zeros((len(active), width, n))
-        for row, i in enumerate(map(int, active)):
-            Q[row, : len(locked[i])] = locked[i]
-        again = []
-        for row, (H, V) in _runs(product, active, Q, n, outer, n_wanted, found, largest, rng):
-            i = int(active[row])
-            ritz, residual = _ritz(H)
-            done, n_outer = _settled(ritz, residual, outer, max(n_wanted - len(found[i]), 0), len(found[i]))
-            if not done or len(locked[i]) + n_outer > largest // 2:
+        V = np.stack([points[i].V[points[i].n_locked + points[i].j] for i in active])
+        W = product(active, V)
+        go_on = np.ones(len(active), dtype=bool)
+        for row, i in enumerate(active):
+            point = points[i]
+            point.advance(W[row])
+            room = min(largest, n) - point.n_locked
+            if point.j not in _CHECKS and point.j < room:
                 continue
-            if n_outer:
-                m = len(H) - 1
-                T, Z, k = scipy.linalg.schur(
-                    H[:m], output="real", sort=lambda re, im=0.0: bool(abs(re + 1j * im) > outer)
-                )
-                if k == 0:
-                    continue
-                basis = Z[:, :k].T @ V[:m]
-                locked[i] = np.vstack([locked[i], basis])
-                found[i] += list(scipy.linalg.eigvals(T[:k, :k]))
-                again.append(i)
-            else:
-                n_good = int(np.argmin(np.append(residual <= _CONVERGED, False)))
-                results[i] = sorted_multipliers(np.array(found[i] + list(ritz[:n_good])))
-        active = np.array(again, dtype=np.intp)
+            ritz, residual = point.ritz()
+            if point.settled(ritz, residual, outer, n_wanted):
+                if abs(ritz[0]) <= outer:
+                    n_good = int(np.argmin(np.append(residual <= _CONVERGED, False)))
+                    results[i] = sorted_multipliers([*point.found, *ritz[:n_good]])
+                    go_on[row] = False
+                elif not point.lock(outer) or point.n_locked > largest // 2:
+                    go_on[row] = False
+            elif point.j >= room:
+                go_on[row] = False
+        active = active[go_on]
     return results
-
-
-def _ritz(H: FloatArray) -> tuple[ComplexArray, FloatArray]:
-    """Return the Ritz values by decreasing modulus and their residuals, from the (m + 1, m) Hessenberg."""
-    m = H.shape[1]
-    ends = np.flatnonzero(np.diagonal(H, -1) == 0.0)
-    if len(ends):
-        m = int(ends[0]) + 1
-    values, vectors = np.linalg.eig(H[:m, :m])
-    order = np.lexsort((-values.imag, -np.round(np.abs(values), 12)))
-    return values[order], np.abs(H[m, m - 1]) * np.abs(vectors[m - 1, order])
-
-
-def _settled(
-    ritz: ComplexArray, residual: FloatArray, outer: float, n_wanted: int, n_found: int
-) -> tuple[bool, int]:
-    """Return whether a Krylov space tells what is asked of it, and how many values lie outside `outer`."""
-    modulus = np.abs(ritz)
-    n_outer = int(np.sum(modulus > outer))
-    if n_outer:
-        # A pair on the border is taken or left as a whole by its modulus, but never half converged.
-        return bool(np.all(residual[:n_outer] <= _CONVERGED)), n_outer
-    if n_found and n_wanted == 0:
-        # Nothing is to be listed: the next one has only to stay inside.
-        return bool(residual[0] <= 1e-3 * (outer - modulus[0]) + _CONVERGED), 0
-    n_good = int(np.argmin(np.append(residual <= _CONVERGED, False)))
-    # All of an invariant subspace has converged: there is nothing more to see from this start.
-    return n_good >= min(max(n_wanted, 1), len(ritz)), 0
-
-
-def _runs(
-    product: Callable[[IntArray, FloatArray], FloatArray],
-    points: IntArray,
-    Q: FloatArray,
-    n: int,
-    outer: float,
-    n_wanted: int,
-    found: list[list[complex]],
-    largest: int,
-    rng: np.random.Generator,
-) -> list[tuple[int, tuple[FloatArray, FloatArray]]]:
-    """Run Arnoldi on every point, orthogonally to the locked rows of Q, until it is settled."""
-    rows = np.arange(len(points))
-    largest = min(largest, n - Q.shape[1])
-    out = []
-    V = np.zeros((len(points), min(_CHECKS[0], largest) + 1, n))
-    H = np.zeros((len(points), V.shape[1], V.shape[1] - 1))
-    v = rng.standard_normal((len(points), n))
-    v -= ((Q @ v[:, :, None]).transpose(0, 2, 1) @ Q)[:, 0]
-    V[:, 0] = v / np.linalg.norm(v, axis=1)[:, None]
-    j = 0
-    for check in _CHECKS:
-        m = min(check, largest)
-        if V.shape[1] < m + 1:
-            more = m + 1 - V.shape[1]
-            V = np.concatenate([V, np.zeros((len(rows), more, n))], axis=1)
-            H = np.pad(H, ((0, 0), (0, more), (0, more)))
-        while j < m:
-            w = product(points[rows], V[:, j])
-            for _ in range(2):
-                if Q.shape[1]:
-                    w -= ((Q @ w[:, :, None]).transpose(0, 2, 1) @ Q)[:, 0]
-                h = (V[:, : j + 1] @ w[:, :, None])[:, :, 0]
-                w -= (h[:, None, :] @ V[:, : j + 1])[:, 0]
-                H[:, : j + 1, j] += h
-            norm = np.linalg.norm(w, axis=1)
-            # A breakdown is an exact invariant subspace: what follows in this space is zero.
-            tiny = norm <= 1e-13 * np.linalg.norm(H[:, : j + 1, j], axis=1)
-            norm[tiny] = 0.0
-            H[:, j + 1, j] = norm
-            V[:, j + 1] = np.where(tiny[:, None], 0.0, w / np.maximum(norm, 1e-300)[:, None])
-            j += 1
-        go_on = np.ones(len(rows), dtype=bool)
-        for k, row in enumerate(rows):
-            ritz, residual = _ritz(H[k])
-            n_found = len(found[int(points[row])])
-            done, _ = _settled(ritz, residual, outer, max(n_wanted - n_found, 0), n_found)
-            if done or m == largest or check == _CHECKS[-1]:
-                out.append((int(row), (H[k].copy(), V[k].copy())))
-                go_on[k] = False
-        if not go_on.any() or m == largest:
-            break
-        rows, V, H, Q = rows[go_on], V[go_on], H[go_on], Q[go_on]
-    return out

@@ -25,6 +25,29 @@ DENSE_LIMIT: Final = 150
 _ESCAPED: Final = 1e8
 
 
+# A row this near to a root (root mean square) and its residual this small is on its last way to it. Two
+# roots this near each other have a multiplier near 1, and are looked for along its eigenvector.
+_NEAR: Final = 0.01
+_ABSORB_EVERY: Final = 6
+
+
+def _absorbed(
+    roots: FloatArray, fresh: FloatArray, X: FloatArray, candidates: BoolArray
+) -> tuple[FloatArray, BoolArray]:
+    """Return the roots with the fresh ones that are new, and which candidate rows are next to one."""
+    n = X.shape[1]
+    for x in fresh.astype(np.float64):
+        if len(roots) == 0 or np.min(np.max(np.abs(roots - x), axis=1)) > 1e-3:
+            roots = np.vstack([roots, x])
+    late = np.zeros(len(X), dtype=bool)
+    rows = np.flatnonzero(candidates)
+    if len(rows) and len(roots):
+        Y = X[rows].astype(np.float64)
+        square = np.square(Y).sum(axis=1)[:, None] - 2.0 * Y @ roots.T + np.square(roots).sum(axis=1)
+        late[rows] = np.min(square, axis=1) < n * _NEAR**2
+    return roots, late
+
+
 def anderson(
     equation: Equation,
     X: FloatArray,
@@ -32,11 +55,13 @@ def anderson(
     tol: float = 1e-9,
     max_iterations: int = 60,
     memory: int = 6,
+    known: FloatArray | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Anderson-accelerated iteration of the image from every row of X, in the precision of X.
 
     It finds saddles as well as attractors and needs one product with W per iteration. Rows that do not settle
-    come back with the best state they passed through.
+    come back with the best state they passed through. With `known` (roots, rows), a row on its last way to
+    one of them, or to what another row has found, is given up: it comes back with an infinite residual.
 
     References
     ----------
@@ -52,6 +77,7 @@ def anderson(
     ridge = 1e-12 if X.dtype == np.float64 else 1e-7
     X_old: Any = None
     F_old: Any = None
+    roots = np.zeros((0, N)) if known is None else known
     with np.errstate(over="ignore", invalid="ignore"):
         for iteration in range(max_iterations):
             F = equation.image(X)
@@ -61,6 +87,10 @@ def anderson(
             better = finite & (residual < best_residual[rows])
             best[rows[better]], best_residual[rows[better]] = X[better], residual[better]
             keep = (residual > tol) & (residual < _ESCAPED) & finite
+            if known is not None and iteration % _ABSORB_EVERY == _ABSORB_EVERY - 1:
+                roots, late = _absorbed(roots, best[best_residual <= tol], X, keep & (residual < _NEAR))
+                best_residual[rows[late]] = np.inf
+                keep &= ~late
             if not keep.any():
                 break
             # Copying the histories costs as much as an iteration: compress only when many rows are done, or

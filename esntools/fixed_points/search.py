@@ -108,7 +108,12 @@ class Search:
             return self._run_in_double(seeds, chunk, hard=hard)
         tol = max(1e-5, 4.0 * rounding)
         Y = self.fast.unknowns(seeds)
-        parts = [anderson(self.fast, Y[i : i + 4 * chunk], tol=tol) for i in range(0, len(Y), 4 * chunk)]
+        known = self.equation.unknowns(self.states())
+        rows = max(16, 2_000_000 // self.solved.n_unknowns)
+        parts = [
+            anderson(self.fast, Y[i : i + rows], tol=tol, memory=10, max_iterations=50, known=known)
+            for i in range(0, len(Y), rows)
+        ]
         Y, r = np.vstack([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
         near = r <= 10.0 * tol
         X = Y[near].astype(np.float64)
@@ -185,7 +190,7 @@ class Search:
             allowed = np.maximum(self.tol * scale, equation.rounding(X))
         factored = equation.n_unknowns <= _FACTORED
         if not self.small:
-            X, _ = anderson(equation, X, tol=float(np.min(0.5 * allowed)), max_iterations=40)
+            X, _ = anderson(equation, X, tol=float(np.min(0.5 * allowed)), memory=12, max_iterations=32)
         residual = residuals(equation, X)
         todo = np.flatnonzero((residual > (0.1 if self.small else 0.5) * allowed) & (residual < 1e-2))
         if factored:
