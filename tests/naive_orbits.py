@@ -82,22 +82,28 @@ def piecewise_linear_points(
     on = np.array(plane_regions(W2, h2))
     A = np.diag(a) + np.einsum("ih,rh,hk->rik", W1, on, W2)
     b = h1 + np.einsum("ih,rh,h->ri", W1, on, h2)
-    M, c = A, b
-    for _ in range(p - 1):
-        # (M, c) of a sequence, followed by every region in turn.
-        c = (np.einsum("rik,sk->sri", A, c) + b).reshape(-1, 2)
-        M = np.einsum("rik,skj->srij", A, M).reshape(-1, 2, 2)
-    S = np.eye(2) - M
-    det = S[:, 0, 0] * S[:, 1, 1] - S[:, 0, 1] * S[:, 1, 0]
-    det = np.where(np.abs(det) < 1e-13, np.nan, det)
-    z = np.stack(
-        [S[:, 1, 1] * c[:, 0] - S[:, 0, 1] * c[:, 1], S[:, 0, 0] * c[:, 1] - S[:, 1, 0] * c[:, 0]], 1
-    )
-    z = z / det[:, None]
-    digits = np.arange(len(z))
-    kept, w = np.isfinite(z).all(axis=1), z
-    for j in range(p):
-        region = digits // len(on) ** (p - 1 - j) % len(on)
-        kept &= ((w @ W2.T + h2 > 0.0) == on[region]).all(axis=1)
-        w = np.einsum("rik,rk->ri", A[region], w) + b[region]
-    return list(z[kept])
+    found: list[FloatArray] = []
+    for first in range(len(on)):
+        M, c = A[first : first + 1], b[first : first + 1]
+        for _ in range(p - 1):
+            # (M, c) of a sequence, followed by every region in turn.
+            c = (np.einsum("rik,sk->sri", A, c) + b).reshape(-1, 2)
+            M = np.einsum("rik,skj->srij", A, M).reshape(-1, 2, 2)
+        S = np.eye(2) - M
+        det = S[:, 0, 0] * S[:, 1, 1] - S[:, 0, 1] * S[:, 1, 0]
+        det = np.where(np.abs(det) < 1e-13, np.nan, det)
+        z = np.stack(
+            [S[:, 1, 1] * c[:, 0] - S[:, 0, 1] * c[:, 1], S[:, 0, 0] * c[:, 1] - S[:, 1, 0] * c[:, 0]], 1
+        )
+        z = z / det[:, None]
+        digits = first * len(on) ** (p - 1) + np.arange(len(z))
+        kept, w = np.isfinite(z).all(axis=1), z
+        for j in range(p):
+            # Only those that still are where their sequence says; most leave at once.
+            rows = np.flatnonzero(kept)
+            region = digits[rows] // len(on) ** (p - 1 - j) % len(on)
+            kept[rows] = ((w[rows] @ W2.T + h2 > 0.0) == on[region]).all(axis=1)
+            w = w.copy()
+            w[rows] = np.einsum("rik,rk->ri", A[region], w[rows]) + b[region]
+        found += list(z[kept])
+    return found

@@ -79,6 +79,7 @@ def check_orbits(system: Any, found: PeriodicOrbits, tol: float = 1e-12) -> None
         for j in range(d):
             M = system.jacobian(o.states[j - 1], o.u[j] if system.n_inputs else None) @ M
         modulus = np.sort(np.abs(np.linalg.eigvals(M)))[::-1]
+        assert np.max(np.abs(M)) < 1e5
         np.testing.assert_allclose(np.abs(o.multipliers), modulus[: len(o.multipliers)], rtol=1e-6, atol=1e-7)
         if o.hyperbolic:
             assert o.stable == (modulus[0] < 1.0)
@@ -155,6 +156,40 @@ def test_logistic_map_at_four_has_its_closed_form_points(p: int) -> None:
     # The origin lies on the boundary of [0, 1] and sends its neighbours outside away: no theorem.
     assert found.audit == "not applicable"
     assert "boundary" in found.audit_reason
+
+
+@pytest.mark.parametrize("p", [20, 60])
+def test_long_orbit_of_the_logistic_map(p: int) -> None:
+    # sin^2 of the angles k 2^j / (2^p - 1); the product of the derivatives is 2^60, beyond its digits.
+    k, m = 0x69963CC35A9D2B7 % (2**p - 1), 2**p - 1
+    true = np.array([np.sin(np.pi * (k * 2**j % m) / m) ** 2 for j in range(p)])
+    guess = true + 1e-3 * np.random.default_rng(0).uniform(-1.0, 1.0, p)
+    orbit = refine_orbit(logistic(4.0), guess[:, None])
+    assert orbit is not None
+    np.testing.assert_allclose(orbit.states[:, 0], true, atol=1e-12)
+    assert abs(orbit.multipliers[0]) == pytest.approx(2.0**p, rel=1e-9)
+    assert orbit.hyperbolic
+
+
+def test_small_multipliers_do_not_drown_in_large_ones() -> None:
+    # A block-triangular chain of independent maps: |4 - 8 x| of the first, constants of the others.
+    p, r = 40, logistic(4.0)
+    mix = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+
+    def slopes(x: np.ndarray) -> np.ndarray:
+        return mix @ np.diag([4.0 - 8.0 * (mix.T @ x)[0], -0.9, 0.1]) @ mix.T
+
+    def step(x: np.ndarray) -> np.ndarray:
+        y = x @ mix
+        return np.stack([4.0 * y[..., 0] * (1.0 - y[..., 0]), -0.9 * y[..., 1], 0.1 * y[..., 2]], -1) @ mix.T
+
+    m = 2**p - 1
+    first = np.array([np.sin(np.pi * (0x6996A5C33B * 2**j % m) / m) ** 2 for j in range(p)])
+    assert np.max(np.abs(r.step(first[:, None])[:-1, 0] - first[1:])) < 1e-12
+    orbit = refine_orbit(FunctionMap(step, slopes, 3), first[:, None] * mix[:, 0])
+    assert orbit is not None
+    assert orbit.hyperbolic
+    np.testing.assert_allclose(np.abs(orbit.multipliers), [2.0**p, 0.9**p, 0.1**p], rtol=1e-6)
 
 
 HENON = {1: 2, 2: 4, 3: 2, 4: 8, 5: 2, 6: 16, 7: 30, 8: 64, 9: 56, 10: 104}

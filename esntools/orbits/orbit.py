@@ -84,22 +84,62 @@ class PeriodicOrbit:
         (1, -1)
         """
         mu = self.multipliers
-        margin = _margin(self.u.shape, 1.0, mu)
-        if np.any(np.abs(mu**times - 1.0) <= margin * times):
+        if self.index == 0 or np.any(np.abs(mu[mu.imag != 0.0] ** times - 1.0) <= _UNDECIDED * times):
             return 0
+        if times % 2:
+            return self.index
         real = mu.real[mu.imag == 0.0]
-        odd = np.sum(real > 1.0) + (np.sum(real < -1.0) if times % 2 == 0 else 0)
-        return -1 if odd % 2 else 1
+        if np.any(np.abs(real + 1.0) <= _UNDECIDED):
+            return 0
+        return -self.index if np.sum(real < -1.0) % 2 else self.index
 
 
-def _margin(shape: tuple[int, ...], smallest_leak: float, mu: ComplexArray) -> float:
-    """Return how near the unit circle a multiplier of an orbit of shape[0] steps is undecided."""
-    largest = float(np.max(np.abs(mu), initial=1.0))
-    return max(_UNDECIDED * smallest_leak, 100.0 * shape[0] * float(np.finfo(np.float64).eps) * largest)
+def _by_sweeps(J: FloatArray) -> ComplexArray | None:
+    r"""Return the eigenvalues of :math:`J_{p-1} \cdots J_0`, each to its own relative precision, or None.
+
+    Orthogonal iteration around the cycle until the triangular factors close; the product itself, in which
+    large multipliers drown small ones, is not formed. None where more than two moduli are nearly equal.
+
+    References
+    ----------
+    A. W. Bojanczyk, G. Golub, P. Van Dooren, Proc. SPIE 1770 (1992) 31, doi:10.1117/12.130915.
+    """
+    n = J.shape[1]
+    Q = np.eye(n)
+    for _ in range(60):
+        start, factors = Q, []
+        for factor in J:
+            Q, R = np.linalg.qr(factor @ Q)
+            factors.append(R)
+        turn = start.T @ Q
+        coupled = np.abs(np.diag(turn, -1)) > 1e-9
+        blocks, i = [], 0
+        while i < n:
+            width = 2 if i < n - 1 and coupled[i] else 1
+            blocks.append(slice(i, i + width))
+            i += width
+        rest = turn.copy()
+        for block in blocks:
+            rest[block, block] = 0.0
+        if np.max(np.abs(rest), initial=0.0) > 1e-9:
+            continue
+        values = []
+        for block in blocks:
+            part = turn[block, block]
+            scale = 0.0
+            for R in reversed(factors):
+                part = part @ R[block, block]
+                size = max(float(np.max(np.abs(part))), 1e-300)
+                part, scale = part / size, scale + float(np.log(size))
+            values.append(np.linalg.eigvals(part) * np.exp(scale))
+        return np.concatenate(values).astype(np.complex128)
+    return None
 
 
-def _multipliers(shooting: Shooting, X: FloatArray, n_wanted: int | None) -> ComplexArray:
+def _multipliers(shooting: Shooting, X: FloatArray, n_wanted: int | None) -> tuple[ComplexArray, float]:
+    """Return the multipliers by decreasing modulus, and the size of their rounding error at 1."""
     n = shooting.n_units
+    noise = 0.0
     k = n if n_wanted is None and n <= ALL_MULTIPLIERS else min(n, n_wanted or _LEADING)
     products = shooting.products(X[None])
 
@@ -109,13 +149,21 @@ def _multipliers(shooting: Shooting, X: FloatArray, n_wanted: int | None) -> Com
             w = product(w)
         return np.asarray(w[0])
 
-    values = None
+    values: ComplexArray | None = None
     while values is None:
         if k >= n - 1 or n <= 64:
             M = np.eye(n)
-            for J in shooting.jacobians(X[None])[0]:
-                M = J @ M
-            values = np.linalg.eigvals(M)
+            growth = 1.0
+            J = shooting.jacobians(X[None])[0]
+            for factor in J:
+                M = factor @ M
+                growth = max(growth, float(np.max(np.abs(M))))
+            noise = 100.0 * len(J) * float(np.finfo(np.float64).eps) * growth
+            if noise > 1e-9 and len(J) > 1:
+                values = _by_sweeps(J)
+                noise = noise if values is None else 0.0
+            if values is None:
+                values = np.linalg.eigvals(M).astype(np.complex128)
             break
         operator = scipy.sparse.linalg.LinearOperator((n, n), matvec=around, dtype=np.float64)
         try:
@@ -136,7 +184,7 @@ def _multipliers(shooting: Shooting, X: FloatArray, n_wanted: int | None) -> Com
         values = leading
     values = np.asarray(values, dtype=np.complex128)
     # Conjugate pairs have equal moduli up to rounding: the positive imaginary part first.
-    return values[np.lexsort((-values.imag, -np.round(np.abs(values), 12)))]
+    return values[np.lexsort((-values.imag, -np.round(np.abs(values), 12)))], noise
 
 
 def checked_input(system: Map, u: ArrayLike | None, period: int) -> FloatArray:
@@ -179,8 +227,8 @@ def classified(
     """Return the orbit of states X (p, n) with its multipliers, stability and index."""
     network = shooting.network
     leak = 1.0 if network is None else float(np.min(network.leak_rate))
-    values = _multipliers(shooting, X, n_multipliers)
-    margin = _margin(X.shape, leak, values)
+    values, error = _multipliers(shooting, X, n_multipliers)
+    margin = max(_UNDECIDED * leak, error)
     hyperbolic = bool(np.all(np.abs(np.abs(values) - 1.0) > margin))
     n_unstable = int(np.sum(np.abs(values) > 1.0 + margin))
     neutral = bool(np.any(np.abs(values - 1.0) <= margin))
