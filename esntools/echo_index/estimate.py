@@ -10,22 +10,24 @@ from typing import Any, Final, Literal, final
 import numpy as np
 import scipy.stats
 from numpy.typing import ArrayLike
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial.distance import cdist
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.certificates.documents import checked_budget
+from esntools.echo_index.basins import basins_at_zero
 from esntools.echo_index.bounds import ProvedBounds, proved_bounds
 from esntools.echo_index.laws import EchoInput, PeriodicInput, SwitchingInput, realisation
 from esntools.echo_index.responses import (
     Pullback,
     closest_pair,
-    labels_of,
     leading_exponents,
     make_starts,
     pullback,
     track_boundary,
     trajectories,
 )
-from esntools.echo_index.results import BasinsAtZero, Boundary, EchoIndex, Response
+from esntools.echo_index.results import Boundary, EchoIndex, Response
 from esntools.errors import InvalidInputError
 from esntools.inputs import Constant, InputAlphabet, InputBox, InputSignal, Zero
 from esntools.network import EchoStateNetwork
@@ -127,7 +129,7 @@ def _search(
         if time.perf_counter() > deadline and k + 1 < len(pasts):
             cut = True
             break
-        if last.count > 2 * _MOST and k >= 2:
+        if last.count > 2 * _MOST and k >= 2 and _grows(network, past, last):
             break
     assert last is not None
     tail = [c for _, c in counts[-3:]]
@@ -135,45 +137,19 @@ def _search(
     return _Found(last, starts, tuple(counts), stable, cut)
 
 
+def _grows(network: EchoStateNetwork, past: FloatArray, last: Pullback) -> bool:
+    """Return whether differences certainly grow along a trajectory: then it never meets the others."""
+    u = past[-512:]
+    states = trajectories(network, u, last.states[:1])[:, 0]
+    _, interval = leading_exponents(network, states, u)
+    return bool(interval[0, 0] > 0.0)
+
+
 def _wilson(count: int, n: int) -> tuple[float, float]:
     z = float(scipy.stats.norm.ppf(0.975))
     centre = (count + 0.5 * z * z) / (n + z * z)
     half = z / (n + z * z) * math.sqrt(count * (n - count) / n + 0.25 * z * z)
     return max(0.0, centre - half), min(1.0, centre + half)
-
-
-def _plane(network: EchoStateNetwork, points: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return a plane through responses: the box of states for two units."""
-    n = network.n_units
-    if n == 2 and network.activation.bounded:
-        low, high = network.activation.value_bounds
-        half = 0.5 * (high - low)
-        return np.full(2, 0.5 * (low + high)), np.array([half, 0.0]), np.array([0.0, half])
-    origin = points.mean(axis=0) if len(points) > 2 else 0.5 * (points[0] + points[1])
-    e1 = points[1] - points[0]
-    size = float(np.linalg.norm(e1))
-    e1 = e1 / size
-    others = points[2:] - origin if len(points) > 2 else np.random.default_rng(0).normal(size=(1, n))
-    others = others - np.outer(others @ e1, e1)
-    e2 = others[int(np.argmax(np.linalg.norm(others, axis=1)))]
-    length = float(np.linalg.norm(e2))
-    if length < 1e-9 * size:
-        e2 = np.random.default_rng(1).normal(size=n)
-        e2 = e2 - (e2 @ e1) * e1
-        length = float(np.linalg.norm(e2))
-    return origin, e1 * size, e2 / length * size
-
-
-def _basins(
-    network: EchoStateNetwork, u: FloatArray, targets: FloatArray, resolution: int
-) -> BasinsAtZero | None:
-    if resolution < 2 or len(u) < 2 or network.n_units < 2:
-        return None
-    origin, e1, e2 = _plane(network, targets[0])
-    s = np.linspace(-1.0, 1.0, resolution)
-    grid = origin + s[None, :, None] * e1 + s[:, None, None] * e2
-    labels = labels_of(network, grid.reshape(-1, network.n_units), u, targets, len(u))
-    return BasinsAtZero(labels.reshape(resolution, resolution), origin, e1, e2, s)
 
 
 def estimate_echo_index(
@@ -311,6 +287,7 @@ class _Report:
         self.resolution = default if resolution is None else resolution
         self.prove, self.deadline, self.rng, self.progress = prove, deadline, rng, progress
         self.notes: list[str] = []
+        self.counted = 0
 
     def _targets(self) -> tuple[FloatArray, FloatArray, int]:
         """Return the inputs and the responses from some time before 0 on, and how long before."""
@@ -324,26 +301,40 @@ class _Report:
         u = np.concatenate([drive_in[steps - followed :], self.future])
         return u, trajectories(self.network, u, x), followed
 
+    def _one_each(self, targets: FloatArray) -> list[list[int]]:
+        """Return the groups that are one response, because they meet after time 0, largest share first."""
+        last = self.found.last
+        met = cdist(targets[-1], targets[-1], "chebyshev") < 1e-10 * (1.0 + float(np.abs(targets[-1]).max()))
+        of = connected_components(met, directed=False)[1]
+        groups = [np.flatnonzero(of == k).tolist() for k in range(int(of.max(initial=-1)) + 1)]
+        if len(groups) < last.count:
+            self.notes.append("some trajectories met after time 0 only; they count as one response")
+        return sorted(groups, key=lambda g: (-self._starts_in(g), g[0]))
+
+    def _starts_in(self, groups: list[int]) -> int:
+        return int(np.sum(np.isin(self.found.last.label[: self.n_random], groups)))
+
     def result(self) -> EchoIndex:
         found, last = self.found, self.found.last
-        shares = np.array([np.sum(last.label[: self.n_random] == g) for g in range(last.count)], dtype=int)
-        order = np.argsort(-shares, kind="stable")
-        many = last.count > _MOST
-        if many:
-            order = order[:2]
         self.progress("responses", 0.0)
-        u, targets, followed = self._targets() if last.count else (self.future, np.zeros((1, 0, 0)), 0)
-        targets = targets[:, order] if last.count else targets
+        if last.count:
+            u, targets, followed = self._targets()
+        else:
+            u, targets, followed = self.future, np.zeros((len(self.future) + 1, 0, self.network.n_units)), 0
+        groups = self._one_each(targets)
+        self.counted = len(groups)
+        many = len(groups) > _MOST
+        groups = groups[: 2 if many else None]
+        targets = targets[:, [g[0] for g in groups]]
         before = min(self.window, followed)
         # The stretch before the window settles: exponents are taken over all that was followed.
         shown = slice(followed - before, followed + min(self.window, len(self.future)) + 1)
         responses = []
-        for k, g in enumerate(order.tolist()):
+        for k, group in enumerate(groups):
             exponents, intervals = leading_exponents(self.network, targets[:, k], u)
             low, high = (float(v) for v in intervals[0])
-            if not many and last.count > 1 and self._rejoins(targets, k):
-                self.notes.append("two of the responses found meet after time 0")
-            part, interval = float(shares[g] / self.n_random), _wilson(int(shares[g]), self.n_random)
+            starts = self._starts_in(group)
+            part, interval = starts / self.n_random, _wilson(starts, self.n_random)
             responses.append(
                 Response(targets[shown, k], float(exponents[0]), (low, high), high < 0.0, part, interval)
             )
@@ -359,7 +350,7 @@ class _Report:
         if len(responses) > 1 and not many and time.perf_counter() < self.deadline:
             self.progress("boundary", 0.8)
             boundary = self._boundary(u, targets, shown, [r.share for r in responses])
-            basins = _basins(self.network, self.future, targets[followed:], self.resolution)
+            basins = basins_at_zero(self.network, self.future, targets[followed:], self.resolution)
         estimate, verdict, sentence, missed = self._conclusion(bounds, responses, many)
         return EchoIndex(
             bounds.lower, bounds.upper, bounds.almost_sure, estimate, verdict, sentence, tuple(responses),
@@ -367,11 +358,6 @@ class _Report:
             np.arange(shown.start - followed, shown.stop - followed), u[shown.start : shown.stop - 1],
             lines, joined, basins, bounds.reasons, bounds.documents, "; ".join(dict.fromkeys(self.notes)),
         )  # fmt: skip
-
-    def _rejoins(self, targets: FloatArray, k: int) -> bool:
-        gap = np.abs(targets[-1] - targets[-1, k]).max(axis=1)
-        gap[k] = math.inf
-        return bool(gap.min() < 1e-9 * (1.0 + float(np.abs(targets[-1]).max())))
 
     def _lines(self, u: FloatArray, targets: FloatArray) -> tuple[FloatArray, IntArray]:
         """Return the distances of random starts, at the first time shown, to the response each joins."""
@@ -403,7 +389,8 @@ class _Report:
             self.notes.append("states are not confined: starts are in [-1, 1]")
         if many:
             self.notes.append(
-                f"{last.count} distinct trajectories are left: there are not finitely many responses"
+                f"{self.counted} distinct trajectories are left after {last.past} steps: too many to be "
+                "responses"
             )
         elif any(not r.attracting for r in responses):
             self.notes.append("the conditional exponent of a response is not certainly negative")
@@ -421,7 +408,7 @@ class _Report:
         found = None if many or not responses else sum(r.attracting for r in responses)
         if found == 0:
             found = None
-        counted = len(responses) if not many else self.found.last.count
+        counted = self.counted
         reasons = "; ".join(bounds.reasons)
         if bounds.upper is not None and bounds.lower == bounds.upper:
             n = bounds.lower
