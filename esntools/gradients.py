@@ -25,7 +25,7 @@ _LONGEST: Final = 128
 # Columns carried besides those asked for: they speed the convergence of the last one asked for.
 _SPARE: Final = 8
 _PASSES: Final = 12
-_SETTLED: Final = 1e-9
+_SETTLED: Final = 1e-7
 # The product itself is formed up to this horizon, at most this large, and while its leading singular values
 # stay within this ratio.
 _SHORT: Final = 32
