@@ -210,7 +210,9 @@ class _Diagram:
     def _is_new(self, problem: Problem, event: Event, direction: FloatArray) -> bool:
         """Whether a curve leaves the event along `direction` and is on none of the branches."""
         row = problem.weights * direction
-        for length in (self.steps.first, 0.3 * self.steps.first, 0.1 * self.steps.first):
+        # The later doublings of a cascade are born within ever smaller pieces of the line.
+        for share in (1.0, 0.3, 0.1, 0.03, 0.01, 0.003, 0.001):
+            length = share * self.steps.first
             for sign in (1.0, -1.0):
                 guess = event.z + sign * length * direction
                 z = problem.correct(guess, row, float(row @ guess)) if 0.0 <= guess[-1] <= 1.0 else None

@@ -35,6 +35,8 @@ EventKind: TypeAlias = Literal["fold", "branch point", "flip", "neimark-sacker",
 
 _DIFFERENCE: Final = 1e-5
 _CONVERGED: Final = 1e-10
+#: And g is then as small as rounding lets it be.
+_SINGULAR: Final = 1e-9
 #: A branch point solves the equation itself only where the unfolding parameter vanishes.
 _UNFOLDED: Final = 1e-9
 #: Halvings of a step in search of an interval with one event.
@@ -79,7 +81,7 @@ def _newton(
     m, last = len(y), np.inf
     value = g(y)
     best: tuple[FloatArray, float, float] | None = None
-    for _ in range(15):
+    for iteration in range(15):
         if value is None:
             break
         J = np.empty((m, m))
@@ -88,11 +90,12 @@ def _newton(
             h[j] = _DIFFERENCE
             ahead, behind = g(y + h), g(y - h)
             if ahead is None or behind is None:
-                return best
+                return None
             J[:, j] = (ahead - behind) / (2.0 * _DIFFERENCE)
         step = np.linalg.solve(J, -value)
         size = float(np.max(np.abs(step)))
-        if not size <= 2.0 * reach or (size >= 0.5 * last and last <= _CONVERGED):
+        # Quadratic convergence, or none: at a multiple root of g every step only halves.
+        if not size <= 2.0 * reach or (size >= 0.5 * last and (last <= _CONVERGED or iteration >= 3)):
             break
         y = y + step
         value = g(y)
@@ -101,7 +104,7 @@ def _newton(
         best, last = (y, float(np.max(np.abs(value))), size), size
         if size <= 1e-15:
             break
-    return best if best is not None and best[2] <= _CONVERGED else None
+    return best if best is not None and best[2] <= _CONVERGED and best[1] <= _SINGULAR else None
 
 
 def _singular(A: Any) -> tuple[Any, Any]:
@@ -278,6 +281,8 @@ def _locate_crossing(problem: Problem, a: Node, b: Node) -> Event | None:
                 break
             previous = size
             w = w - np.linalg.solve(matrix(z), F)
+        else:
+            return None
         last[:] = [y.copy(), w]
         return np.asarray(w)
 
@@ -335,8 +340,12 @@ def events_between(problem: Problem, a: Node, b: Node, depth: int = 0) -> list[E
     if not (fold or crossing or flip or change):
         return []
     event = None
+    # Where many attempts have failed several multipliers are critical, and most further ones fail too.
+    attempt = depth < 4 or depth % 4 == 0
     try:
-        if crossing and not flip and change == (not fold):
+        if not attempt:
+            pass
+        elif crossing and not flip and change == (not fold):
             # From the branch that turns at a pitchfork it looks like a crossing and a fold at once.
             event = _locate_crossing(problem, a, b)
         elif fold and not crossing and not flip and change == 1:
