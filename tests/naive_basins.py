@@ -79,7 +79,14 @@ def naive_groups(runs: FloatArray, n_batches: int, limit: float) -> list[set[int
     for run in runs:
         values = np.concatenate([run, run**2], axis=1)
         means = np.array([values[k * length : (k + 1) * length].mean(axis=0) for k in range(n_batches)])
-        statistics.append((means.mean(axis=0), means.std(axis=0, ddof=1) / math.sqrt(n_batches)))
+        m, s = means.mean(axis=0), means.std(axis=0, ddof=1) / math.sqrt(n_batches)
+        for i in range(run.shape[1]):
+            x = run[: n_batches * length, i]
+            s[i] = math.hypot(s[i], 2e-4 * x.std())
+            s[i + run.shape[1]] = math.hypot(
+                s[i + run.shape[1]], 2e-4 * 2.0 * math.sqrt(np.mean(x**2)) * x.std()
+            )
+        statistics.append((m, s))
     groups = [{i} for i in range(n_runs)]
     for i in range(n_runs):
         for j in range(i):

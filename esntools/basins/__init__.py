@@ -110,7 +110,8 @@ def basins(
     .. math:: \max_i |m_i^a - m_i^b| / \sqrt{(s_i^a)^2 + (s_i^b)^2} < 6
 
     joins them (more than 6 where there are very many means), and the connected components are the
-    attractors. The runs are prolonged until two windows give the same components.
+    attractors; means closer than about 0.2 % of the signal's standard deviation are never told apart. The
+    runs are prolonged until two windows give the same components.
 
     Parameters
     ----------
@@ -129,8 +130,8 @@ def basins(
         Steps within which a run normally arrives; five times as many where it is seen to approach. Default
         2000.
     n_average : int
-        Steps of the first window over which means are taken; it is doubled up to 16 times over. Default
-        2000, at least 200.
+        Steps of the first window over which means are taken; it is doubled up to three times. Default 2000,
+        at least 200.
     max_period : int
         The longest cycle that is recognised as one. Default 64.
     box : tuple of two array_like, optional

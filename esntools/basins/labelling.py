@@ -243,7 +243,7 @@ class Labeller:
         labels, rows = np.full(len(X), UNDECIDED, dtype=np.intp), np.arange(len(X))
         previous: IntArray | None = None
         length, settled = self._length, False
-        for attempt in range(6):
+        for attempt in range(5):
             length *= 2 if attempt >= 2 else 1
             means, X = self.runner.moments(X, N_BATCHES, max(1, length // N_BATCHES), self._columns)
             found, _ = self._look(X)
@@ -265,11 +265,12 @@ class Labeller:
             if settled:
                 break
             previous = groups
-        self._length = length
+        # Chaotic transients ask for long windows here; to recognise a group a shorter one will do.
+        self._length = min(length, 4 * self.n_average)
         if not settled:
             self.notes.append(
                 f"the grouping of {len(rows)} runs that are not periodic still changed between windows of "
-                f"{length // 2} and {length} steps"
+                f"{length // 2} and {length} steps: some of these attractors may be long transients"
             )
         for group in range(int(groups.max()) + 1):
             members = np.flatnonzero(groups == group)

@@ -20,6 +20,9 @@ N_BATCHES: Final = 20
 # largest of them strays farther; then a Bonferroni limit takes over.
 _STANDARD_ERRORS: Final = 6.0
 
+# No standard error is taken to be less than this fraction of the signal's standard deviation.
+_RESOLVED: Final = 2e-4
+
 
 def wilson_interval(count: int, n: int) -> tuple[float, float]:
     """Return the 95 % Wilson score interval of a proportion (E. B. Wilson, JASA 22 (1927) 209).
@@ -43,11 +46,20 @@ def threshold(n_features: int) -> float:
 
 
 def mean_and_error(means: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the mean over the batches and its squared standard error, each (n_rows, n_features)."""
+    """Return the mean over the batches and its squared standard error, each (n_rows, n_features).
+
+    The features are the means of x, then those of x^2.
+    """
     mean = np.mean(means, axis=0)
     square = np.var(means, axis=0, ddof=1) / len(means)
+    half = mean.shape[1] // 2
+    first, second = mean[:, :half], mean[:, half:]
+    spread = np.sqrt(np.maximum(second - first**2, 0.0))
+    # On a torus the batches' means are no independent draws: one whose period nearly divides the batch gives
+    # a slow wave of them, which their scatter knows nothing of.
+    least = _RESOLVED * np.concatenate([spread, 2.0 * np.sqrt(np.maximum(second, 0.0)) * spread], axis=1)
     # Rounding: a run that is exactly periodic has no scatter at all.
-    return mean, square + 1e-18 * np.maximum(1.0, np.abs(mean)) ** 2
+    return mean, square + least**2 + 1e-18 * np.maximum(1.0, np.abs(mean)) ** 2
 
 
 def distances(mean: FloatArray, square: FloatArray, m: FloatArray, s: FloatArray) -> FloatArray:
