@@ -22,7 +22,9 @@ from esntools.lyapunov import (
     loops,
     lyapunov_spectrum,
 )
-from esntools.lyapunov.tangent import Compiled, Products, Triangular, factors, tangent
+from esntools.lyapunov.products import Compiled, Products, factors
+from esntools.lyapunov.tangent import tangent
+from esntools.lyapunov.triangular import Triangular
 from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.lyapunov import plot_lyapunov, plot_splitting_angles
@@ -197,6 +199,8 @@ def test_misuse_is_refused() -> None:
         lyapunov_spectrum(EchoStateNetwork([[0.5]]), n_exponents=2)
     with pytest.raises(InvalidInputError, match="n_steps"):
         lyapunov_spectrum(EchoStateNetwork([[0.5]]), n_exponents=1, n_steps=0)
+    with pytest.raises(InvalidInputError, match="whole number"):
+        lyapunov_spectrum(EchoStateNetwork([[0.5]]), n_steps=1e4)  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="washout"):
         conditional_lyapunov_spectrum(driven, np.zeros((50, 1)), washout=60)
     with pytest.raises(InvalidInputError, match="n_steps, 1"):
@@ -505,6 +509,18 @@ def test_all_and_default_numbers() -> None:
     assert len(lyapunov_spectrum(driven(9).at_input([0.0]), n_exponents="all", n_steps=40).exponents) == 9
     with pytest.raises(InvalidInputError, match="n_exponents"):
         lyapunov_spectrum(henon(), n_exponents="some")  # type: ignore[arg-type]
+
+
+def test_nearly_all_exponents_are_the_first_of_all() -> None:
+    network = driven(30)
+    u = np.random.default_rng(0).standard_normal((200, 1))
+    some = conditional_lyapunov_spectrum(network, u, n_exponents=25)
+    everything = conditional_lyapunov_spectrum(network, u, n_exponents="all")
+    np.testing.assert_allclose(some.exponents, everything.exponents[:25], atol=1e-12)
+    assert some.sum_rule_error is None
+    dense = EchoStateNetwork(scipy.sparse.csr_array(network.W), W_in=network.W_in)
+    same = conditional_lyapunov_spectrum(dense, u, n_exponents=25)
+    np.testing.assert_allclose(same.exponents, some.exponents, atol=1e-12)
 
 
 def test_progress_ends_at_one() -> None:

@@ -12,14 +12,17 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.errors import InvalidInputError
+from esntools.lyapunov.frames import Mapped
+from esntools.lyapunov.products import Products, factors
 from esntools.lyapunov.spectrum import (
     checked_dt,
     checked_number,
     checked_series,
     checked_state,
+    checked_whole,
     default_start,
 )
-from esntools.lyapunov.tangent import Mapped, Products, factors, stepped
+from esntools.lyapunov.tangent import stepped
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
 
@@ -219,6 +222,7 @@ def covariant_lyapunov_vectors(
         ("n_steps", n_steps, 1), ("transient", transient, 0), ("backward_transient", backward, 0),
         ("every", every, 1), ("checkpoint", 1 if checkpoint is None else checkpoint, 1),
     ):  # fmt: skip
+        checked_whole(name, value)
         if value < least:
             raise InvalidInputError(name, str(value), f"must be at least {least}", "give a larger number")
     k = checked_number(n_vectors, n, 3, "n_vectors")

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
 from esntools.errors import InvalidInputError
 from esntools.lyapunov.statistics import N_BATCHES, LyapunovSpectrum, summarise
-from esntools.lyapunov.tangent import tangent
+from esntools.lyapunov.tangent import frame_width, tangent
 from esntools.maps import Map
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "checked_number",
     "checked_series",
     "checked_state",
+    "checked_whole",
     "conditional_lyapunov_spectrum",
     "default_start",
     "lyapunov_spectrum",
@@ -50,6 +51,11 @@ def default_start(system: Map, generator: np.random.Generator) -> FloatArray:
 def checked_dt(dt: float | None) -> None:
     if dt is not None and not (math.isfinite(dt) and dt > 0.0):
         raise InvalidInputError("dt", str(dt), "must be positive", "leave it out for exponents per step")
+
+
+def checked_whole(place: str, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise InvalidInputError(place, repr(value), "must be a whole number", f"such as {place}=1000")
 
 
 def checked_number(
@@ -116,8 +122,9 @@ def _estimate(
     total = transient + warm_up + n_steps
     progress(label, 0.0)
     generator = np.random.default_rng(rng)
-    frame = np.linalg.qr(generator.standard_normal((n, k)))[0]
-    moving, finite = tangent(system, u, x, k)
+    width = frame_width(system, k)
+    frame = np.linalg.qr(generator.standard_normal((n, width)))[0]
+    moving, finite = tangent(system, u, x, width)
     n_blocks = N_BATCHES * max(1, min(_BLOCKS, n_steps // (N_BATCHES * _BLOCK_STEPS)))
     edges = np.round(np.linspace(0, n_steps, n_blocks + 1)).astype(np.intp)
     growth = np.full((n_blocks, k), -np.inf)
@@ -149,7 +156,7 @@ def _estimate(
         first, last = start + int(edges[j]), start + int(edges[j + 1])
         grown = moving.grow(first, last)
         bounded(last, first, grown)
-        growth[j, : len(grown)] = grown
+        growth[j, : min(k, len(grown))] = grown[:k]
         if (j + 1) % (n_blocks // N_BATCHES) == 0:
             sums.append((moving.audited, moving.log_det))
             moving.audited = moving.log_det = 0.0
@@ -160,7 +167,7 @@ def _estimate(
             # Both -inf: the map is singular and says so twice.
             if found != expected:
                 error = max(error, abs(found - expected) / max(abs(expected), 1.0))
-    if finite is not None:
+    if finite is not None and finite < k:
         notes = [*notes, f"W has rank {finite}: all other exponents are -inf"]
     return summarise(
         growth, edges, n, kind="autonomous" if u is None else "conditional", dt=dt, sum_rule_error=error,
@@ -238,6 +245,8 @@ def lyapunov_spectrum(
             "network", f"{system.n_inputs} inputs", "must have none",
             "use closed_loop(), at_input(u), or conditional_lyapunov_spectrum for a driven network",
         )  # fmt: skip
+    for name, value in (("n_steps", n_steps), ("transient", transient)):
+        checked_whole(name, value)
     if n_steps < N_BATCHES or transient < 0:
         name, value = ("n_steps", n_steps) if n_steps < N_BATCHES else ("transient", transient)
         raise InvalidInputError(
@@ -321,6 +330,7 @@ def conditional_lyapunov_spectrum(
         )
     u = checked_series(system, u)
     washout = len(u) // 10 if washout is None else washout
+    checked_whole("washout", washout)
     n_steps = len(u) - washout
     if washout < 0 or n_steps < N_BATCHES:
         raise InvalidInputError(
