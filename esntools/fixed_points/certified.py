@@ -251,7 +251,7 @@ def certify_fixed_point(
     Examples
     --------
     >>> point = certify_fixed_point(EchoStateNetwork([[2.0]]), [0.95])
-    >>> round(float(point.x[0]), 12), point.stable, point.radius < 1e-15, point.uniqueness_radius > 0.1
+    >>> round(float(point.x[0]), 12), point.stable, point.radius < 1e-14, point.uniqueness_radius > 0.1
     (0.957504024077, True, True, True)
 
     The pitchfork at w = 1 has a triple zero, which no such proof holds for:

@@ -50,7 +50,6 @@ from esntools.network import EchoStateNetwork
 __all__ = ["EnumeratedFixedPoints", "enumerate_fixed_points"]
 
 _U: Final = 2.0**-53
-_CHUNK: Final = 20_000
 _STUCK: Final = 20_000
 _FOUND: Final = 4096
 _LARGEST: Final = 1e60
@@ -367,7 +366,7 @@ def _searched(
     n_boxes, done, reason = 0, 0.0, ""
     progress("enumerating fixed points", 0.0)
     while n_stack > 0:
-        chunk = min(_CHUNK if n * r * r < 3000 else _CHUNK // 20, limit - n_boxes)
+        chunk = min(_default_boxes(n, r) // 1000 + 1, limit - n_boxes)
         n_stack, n_new, n_found, n_stuck, share = search(
             reduced.system, stack, shares, n_stack, found, alone, stuck, least, chunk
         )

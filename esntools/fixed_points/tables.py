@@ -41,7 +41,7 @@ CELLS: Final = 4
 _BITS: Final = 128
 _DEGREE: Final = 8
 _UNIT: Final = 2.0**-53
-_N_CELLS: Final = 4096
+_N_CELLS: Final = 2048
 
 
 @final
@@ -139,8 +139,10 @@ def _series_table(phi: Activation) -> ActivationTable:
     return ActivationTable(SERIES, numbers, rows, np.zeros((4, 0, 0)), phi.slope_bounds[1])
 
 
-def _cell_table(phi: Activation, low: float, high: float) -> ActivationTable:
-    """Enclose value and slope on cells that cover [low, high]."""
+@functools.lru_cache(maxsize=16)
+def _cell_table(phi: Activation, far: float) -> ActivationTable:
+    """Enclose value and slope on cells that cover [-far, far]."""
+    low, high = -far, far
     program = Program(parse_expression(phi.expression))
     width = 2.0 ** math.ceil(math.log2(max(high - low, 1e-6) / _N_CELLS))
     start = math.floor(low / width) * width
@@ -197,4 +199,5 @@ def activation_table(phi: Activation, low: float, high: float) -> ActivationTabl
     if phi.name in ("relu", "identity"):
         numbers[0] = 1.0 if phi.name == "identity" else 0.0
         return ActivationTable(CONVEX, numbers, nothing, np.zeros((4, 0, 0)), 1.0)
-    return _cell_table(phi, low, high)
+    # A power of two, so that networks of one activation share few tables.
+    return _cell_table(phi, 2.0 ** math.ceil(math.log2(max(-low, high, 1.0))))
