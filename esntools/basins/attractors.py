@@ -54,8 +54,8 @@ class Attractor:
     radius : float
         A state within this distance (2-norm) of one of `states` counted as arrived. For a fixed point of a
         network of up to 200 units a ball in the basin, from a quadratic Lyapunov function and a bound on
-        the activation's curvature (in floating point); else a millionth of the state's size. NaN where
-        arrival was decided by means.
+        the activation's curvature (in floating point); else a millionth of max(1, largest component)
+        times the root of n_units. NaN where arrival was decided by means.
     """
 
     kind: Kind
