@@ -11,11 +11,14 @@ import scipy.sparse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_dynamics import naive_fixed_points
+from naive_roots import gru_step, index, lstm_step, roots
 
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import FixedPoints, find_fixed_points, match_equilibria
 from esntools.fixed_points.search import Search
 from esntools.fixed_points.seeds import more_seeds
+from esntools.gated import GRU, LSTM
+from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 
 FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "flipflop2_N100.npz"
@@ -326,3 +329,160 @@ def test_27_points_at_501_units() -> None:
     found = find_fixed_points(network, n_eigenvalues=12)
     assert np.bincount([p.n_unstable for p in found]).tolist() == [8, 12, 6, 1]
     assert found.audit == "passed"
+
+
+def beside_a_fold(n_others: int, distance: float) -> EchoStateNetwork:
+    """One bistable unit that close to its fold, above `n_others` random units that it drives."""
+    rng = np.random.default_rng(3)
+    n = n_others + 1
+    W = 0.5 * rng.standard_normal((n, n)) / np.sqrt(n)
+    W[0], W[0, 0] = 0.0, 1.5
+    s = np.sqrt(1.0 - 1.0 / 1.5)
+    b = np.zeros(n)
+    b[0] = np.arctanh(s) - 1.5 * s + distance
+    return EchoStateNetwork(W, b=b)
+
+
+@pytest.mark.parametrize("n_others", [5, 220])
+@pytest.mark.parametrize("distance", [1e-4, 1e-7])
+def test_both_points_beside_a_fold_are_found(n_others: int, distance: float) -> None:
+    """Their indices cancel, so that no audit would miss them; they are about sqrt(distance) apart."""
+    found = find_fixed_points(beside_a_fold(n_others, distance), n_starts=64)
+    own = np.sort([float(p.x[0]) for p in found])
+    assert len(own) == 3
+    assert [p.index for p in found].count(-1) == 1
+    s = np.sqrt(1.0 - 1.0 / 1.5)
+    # b = artanh x - w x has an extremum at -s, and the pair lies sqrt(2 distance / |b''|) to either side.
+    curvature = 2.0 * s / (1.0 - s * s) ** 2
+    half = np.sqrt(2.0 * distance / curvature)
+    np.testing.assert_allclose(np.diff(own)[np.argmin(np.diff(own))], 2.0 * half, rtol=0.05)
+
+
+def random_gru(seed: int, n: int = 4, gain: float = 3.0) -> GRU:
+    rng = np.random.default_rng(seed)
+    return GRU(
+        rng.standard_normal((3 * n, 2)), gain * rng.standard_normal((3 * n, n)),
+        rng.standard_normal(3 * n), rng.standard_normal(3 * n),
+    )  # fmt: skip
+
+
+def random_lstm(seed: int, n: int = 4, gain: float = 3.0) -> LSTM:
+    rng = np.random.default_rng(seed)
+    return LSTM(
+        rng.standard_normal((4 * n, 2)), gain * rng.standard_normal((4 * n, n)), rng.standard_normal(4 * n)
+    )
+
+
+def grus_that_pass(seeds: range) -> list[int]:
+    """The ordinary residual is tiny wherever the update gate saturates; the gate-free one is not."""
+    sizes = []
+    for seed in seeds:
+        cell = random_gru(seed)
+        u = np.random.default_rng(seed + 100).standard_normal(2)
+        found = find_fixed_points(cell, u)
+        assert (found.index_sum, found.audit) == (1, "passed")
+        for p in found:
+            assert np.max(np.abs(p.x)) <= 1.0
+            assert np.max(np.abs(cell.candidate(p.x, u) - p.x)) <= 1e-12
+        sizes.append(len(found))
+    return sizes
+
+
+def test_random_grus_pass_the_audit() -> None:
+    assert max(grus_that_pass(range(8))) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_forty_random_grus_all_pass_the_audit() -> None:
+    assert len(grus_that_pass(range(8, 40))) == 32
+
+
+def test_gru_against_the_slow_twin() -> None:
+    for seed in range(4):
+        cell, u = random_gru(seed, 3), np.array([0.3, -0.4])
+        found = find_fixed_points(cell, u)
+
+        def step(h: np.ndarray, cell: GRU = cell, u: np.ndarray = u) -> list[float]:
+            return gru_step(cell.W_in, cell.W, cell.b_in, cell.b, h, u)
+
+        states = np.array([p.x for p in found])
+        for p in found:
+            np.testing.assert_allclose(step(p.x), p.x, atol=1e-12)
+            assert p.index == index(step, p.x)
+            np.testing.assert_allclose(
+                np.sort(np.abs(p.eigenvalues)),
+                np.sort(np.abs(np.linalg.eigvals(cell.jacobian(p.x, u)))),
+                atol=1e-12,
+            )
+        for x in roots(step, np.random.default_rng(seed).uniform(-1, 1, (20, 3))):
+            # A false root of the gated residual is told by the candidate.
+            if np.max(np.abs(cell.candidate(x, u) - x)) < 1e-6:
+                assert np.min(np.max(np.abs(states - x), axis=1)) < 1e-6
+
+
+def lstms_that_pass(seeds: range) -> int:
+    passed = 0
+    for seed in seeds:
+        cell, u = random_lstm(seed), np.random.default_rng(seed + 100).standard_normal(2)
+        found = find_fixed_points(cell, u)
+        passed += found.audit == "passed"
+        assert found.index_sum == 1 or found.audit == "failed"
+        for p in found:
+            assert p.x.shape == (8,)
+            scale = max(1.0, float(np.max(np.abs(p.x))))
+            assert np.max(np.abs(cell.step(p.x, u) - p.x)) <= 1e-11 * scale
+        if seed < 3:
+
+            def step(x: np.ndarray, cell: LSTM = cell, u: np.ndarray = u) -> list[float]:
+                return lstm_step(cell.W_in, cell.W, cell.b, x, u)
+
+            states = np.array([p.x for p in found])
+            for p in found:
+                assert len(p.eigenvalues) == 8
+                assert p.index == index(step, p.x)
+            for x in roots(step, np.random.default_rng(seed).uniform(-1, 1, (20, 8))):
+                assert np.min(np.max(np.abs(states - x), axis=1)) < 1e-5 * max(1.0, float(np.max(np.abs(x))))
+    return passed
+
+
+def test_random_lstms_pass_the_audit_and_agree_with_the_slow_twin() -> None:
+    assert lstms_that_pass(range(5)) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_forty_random_lstms_all_pass_the_audit() -> None:
+    assert lstms_that_pass(range(5, 40)) == 35
+
+
+def test_other_maps_by_their_step_and_derivative() -> None:
+    logistic = FunctionMap(
+        lambda x: 3.2 * x * (1.0 - x), lambda x: 3.2 - 6.4 * x[:, None], 1, state_bounds=(0, 1)
+    )
+    found = find_fixed_points(logistic)
+    assert sorted(float(p.x[0]) for p in found) == pytest.approx([0.0, 1.0 - 1.0 / 3.2], abs=1e-12)
+    # The origin lies on the border of the box: the sum over the inside need not be 1.
+    assert found.audit == "not applicable"
+    assert "border" in found.audit_reason
+    tent = FunctionMap(
+        lambda x, u: np.tanh(2.0 * x + u),
+        lambda x, u: 2.0 - 2.0 * np.tanh(2 * x + u)[:, None] ** 2,
+        1,
+        1,
+        (-1, 1),
+    )
+    driven, own = find_fixed_points(tent, [0.1]), find_fixed_points(EchoStateNetwork([[2.0]], b=0.1))
+    assert driven.audit == "passed"
+    np.testing.assert_allclose([p.x for p in driven], [p.x for p in own], atol=1e-12)
+    henon_map = FunctionMap(
+        lambda x: np.stack([1.0 - 1.4 * x[..., 0] ** 2 + x[..., 1], 0.3 * x[..., 0]], axis=-1),
+        lambda x: np.array([[-2.8 * x[0], 1.0], [0.3, 0.0]]),
+        2,
+    )
+    both = find_fixed_points(henon_map)
+    np.testing.assert_allclose(sorted(p.x[0] for p in both), np.sort(np.roots([1.4, 0.7, -1.0])), atol=1e-12)
+    assert (both.audit, both.audit_reason) == (
+        "not applicable",
+        "no box is known that the map sends into itself",
+    )

@@ -143,8 +143,7 @@ def find_fixed_points(
         n_tried += len(seeds)
         new = search.run(seeds, hard=failed)
         if failed and search.audit()[0] == "failed":
-            n_more, n_found = search.insist(seeds, round_)
-            n_tried, new = n_tried + n_more, new + n_found
+            new += search.insist(seeds)
         verdict, reason, total = search.audit()
         progress(label, round_ / max_rounds)
         n_idle = 0 if new else n_idle + 1

@@ -69,6 +69,12 @@ class Equation(Protocol):
     def rounding(self, X: FloatArray) -> FloatArray:
         """Return the size of the rounding error in image(x) - x: no residual below it means anything."""
 
+    def rates(self, X: FloatArray) -> FloatArray:
+        """Return how slow the slowest unit is, 0 < rate <= 1: the leak rate, 1 - z, 1 - f.
+
+        A multiplier of the map is that much nearer 1 than the equation's own.
+        """
+
 
 def residuals(equation: Equation, X: FloatArray) -> FloatArray:
     """Return the max-norm residual of every row; infinite where it is not a number."""
@@ -117,7 +123,8 @@ class NetworkEquation:
             out = out + (V @ self.W_out.T) @ self.W_fb.T
         return np.asarray(out)
 
-    def _preactivation(self, X: FloatArray) -> FloatArray:
+    def preactivation(self, X: FloatArray) -> FloatArray:
+        """Return z(x) for every row."""
         Z = self._linear(X)
         if self.W_sq is not None:
             Z = Z + ((X * X) @ self.W_sq.T) @ self.W_fb.T
@@ -128,11 +135,15 @@ class NetworkEquation:
             return np.tanh(Z)
         return self.network.activation(Z).astype(self.dtype, copy=False)
 
-    def image(self, X: FloatArray) -> FloatArray:
-        return self._phi(self._preactivation(X))
+    def image(self, X: FloatArray, shift: FloatArray | None = None) -> FloatArray:
+        """Return phi(z(x) + shift)."""
+        Z = self.preactivation(X)
+        return self._phi(Z if shift is None else Z + shift)
 
-    def linearise(self, X: FloatArray) -> tuple[FloatArray, Derivative]:
-        Z = self._preactivation(X)
+    def linearise(self, X: FloatArray, shift: FloatArray | None = None) -> tuple[FloatArray, Derivative]:
+        Z = self.preactivation(X)
+        if shift is not None:
+            Z = Z + shift
         F = self._phi(Z)
         if self.network.activation.name == "tanh":
             # The exponential form keeps more digits of tiny slopes; for a direction of search these do.
@@ -158,7 +169,7 @@ class NetworkEquation:
 
     def multiplier_products(self, X: FloatArray) -> Callable[[IntArray, FloatArray], FloatArray]:
         """Return ``product(which, V)``: the map's Jacobian, leak included, at row `which` of X times V."""
-        S = self.network.activation.slope(self._preactivation(X))
+        S = self.network.activation.slope(self.preactivation(X))
         a = self.network.leak_rate
 
         def product(which: IntArray, V: FloatArray) -> FloatArray:
@@ -188,6 +199,9 @@ class NetworkEquation:
             size = size + y @ np.abs(network.W_fb).T
         slope = np.abs(network.activation.slope(network.preactivation(X)))
         return np.asarray(4.0 * _EPS * np.max(slope * size + np.abs(X), axis=1))
+
+    def rates(self, X: FloatArray) -> FloatArray:
+        return np.full(len(X), float(np.min(self.network.leak_rate)))
 
 
 @final
@@ -230,6 +244,9 @@ class _LowRankEquation:
         slope = np.abs(self.network.activation.slope(X @ self.U.T + self.network.b))
         size = (slope * size + np.abs(self.states(X))) @ np.abs(self.V) + np.abs(X)
         return np.asarray(4.0 * _EPS * np.max(size, axis=1))
+
+    def rates(self, X: FloatArray) -> FloatArray:
+        return np.full(len(X), float(np.min(self.network.leak_rate)))
 
 
 def low_rank_equation(equation: NetworkEquation, rng: np.random.Generator) -> _LowRankEquation | None:
@@ -300,6 +317,11 @@ class _GRUEquation:
         size = (1.0 - F * F) * (r * size + np.abs(cell.b_in[2 * n :]) + np.abs(inner)) + 1.0
         return np.asarray(4.0 * _EPS * np.max(size, axis=1))
 
+    def rates(self, X: FloatArray) -> FloatArray:
+        n, cell = self.n_unknowns, self.cell
+        shut = expit(-(X @ cell.W[n : 2 * n].T + (cell.b + cell.b_in)[n : 2 * n]))
+        return np.asarray(np.min(shut, axis=1))
+
 
 @final
 class _LSTMEquation:
@@ -359,6 +381,9 @@ class _LSTMEquation:
         steep = np.abs(c) * (1.0 - np.tanh(c) ** 2)
         return np.asarray(4.0 * _EPS * np.max(1.0 + steep * reach + 0.25 * size[:, 3 * n :], axis=1))
 
+    def rates(self, X: FloatArray) -> FloatArray:
+        return np.asarray(np.min(self._parts(X)[2], axis=1))
+
 
 @final
 class _MapEquation:
@@ -399,6 +424,9 @@ class _MapEquation:
         J = self.linearise(X)[1].matrices()
         size = (np.abs(J) @ np.abs(X)[:, :, None])[:, :, 0] + np.abs(X)
         return np.asarray(4.0 * _EPS * np.max(size, axis=1))
+
+    def rates(self, X: FloatArray) -> FloatArray:
+        return np.ones(len(X))
 
 
 def equation_of(system: Map, u: FloatArray) -> Equation:

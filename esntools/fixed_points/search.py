@@ -17,6 +17,7 @@ from esntools.fixed_points.equations import (
     low_rank_equation,
     residuals,
 )
+from esntools.fixed_points.fibres import fibre_crossings
 from esntools.fixed_points.multipliers import leading_multipliers, sorted_multipliers
 from esntools.fixed_points.points import Audit, FixedPoint
 from esntools.fixed_points.root_search import (
@@ -43,7 +44,16 @@ _FACTORED: Final = 1000
 # closer than this to 1 their side is not decided by the numbers.
 _UNDECIDED: Final = 1e-5
 
+# What LAPACK's eigenvalues are good for at best.
+_ROUNDING: Final = 1e-13
+
 _HARD_ROWS: Final = 64
+
+#: A fibre in the feedback costs a factorisation for each of its steps.
+_FIBRE_LIMIT: Final = 600
+
+#: A real multiplier this near 1 (leak-free) says that another fixed point is near.
+_NEAR_FOLD: Final = 0.03
 
 _SINGLE: Final = float(np.finfo(np.float32).eps / np.finfo(np.float64).eps)
 
@@ -154,10 +164,53 @@ class Search:
         X, r = newton(self.solved, X, self.rng, tol=1e-9, max_iterations=30, deflation=Deflation(known))
         return self._accept_unknowns(X[r <= 1e-6 * np.maximum(1.0, np.max(np.abs(X), axis=1))])
 
-    def insist(self, seeds: FloatArray, round_: int) -> tuple[int, int]:
-        """Search with the slower means, for when the audit has failed; return (starts, points found)."""
-        some = seeds[: 4 * _HARD_ROWS if self.small else _HARD_ROWS // 4]
-        return len(some), self.deflated(some)
+    def insist(self, seeds: FloatArray) -> int:
+        """Search with the slower means, for when the audit has failed; return how many points they found.
+
+        Directional fibres from points that are known (in the few coordinates of a low rank or of the outputs
+        fed back, where there are such), then Newton with the known roots divided out.
+        """
+        before = len(self.points)
+        n = self.solved.n_unknowns
+        feedback = self.network is not None and self.network.W_fb is not None and self.network.n_outputs <= 4
+        inside = feedback and not self.small
+        if self.points and (self.small or (inside and n <= _FIBRE_LIMIT)):
+            for _ in range(6 if self.small else 3):
+                point = self.points[int(self.rng.integers(len(self.points)))]
+                x = self.solved.unknowns(point.x[None])[0]
+                width = self.network.n_outputs if inside and self.network is not None else n
+                c = self.rng.standard_normal(width)
+                found = fibre_crossings(self.solved, x, c / np.linalg.norm(c), in_feedback=inside)
+                self._accept_unknowns(found)
+                if self.audit()[0] != "failed":
+                    return len(self.points) - before
+        self.deflated(seeds[: 4 * _HARD_ROWS if self.small else _HARD_ROWS // 4])
+        return len(self.points) - before
+
+    def _beside_folds(self, points: list[FixedPoint]) -> None:
+        """Look along the critical direction of every point that is near a fold: its partner is close by.
+
+        The two have opposite indices, so that the audit would not miss the other one.
+        """
+        equation = self.equation
+        for point in points:
+            gap = np.abs(point.eigenvalues - 1.0)
+            nearest = point.eigenvalues[int(np.argmin(gap))]
+            x = equation.unknowns(point.x[None])[0]
+            rate = float(equation.rates(x[None])[0])
+            if point.index == 0 or nearest.imag != 0.0 or np.min(gap) > _NEAR_FOLD * rate:
+                continue
+            A = np.eye(len(x)) - equation.linearise(x[None])[1].matrices()[0]
+            lu = scipy.linalg.lu_factor(A, check_finite=False)
+            v = np.cos(np.arange(len(x)) + 1.0)
+            for _ in range(4):
+                v = scipy.linalg.lu_solve(lu, v, check_finite=False)
+                v = v / np.max(np.abs(v))
+            steps = max(1.0, float(np.max(np.abs(x)))) * np.outer((-0.1, -0.01, -0.001, 0.001, 0.01, 0.1), v)
+            alone = Deflation(x[None])
+            X, r = newton(equation, x + steps, self.rng, tol=1e-9, max_iterations=12, deflation=alone)
+            X = X[r <= 1e-8 * np.maximum(1.0, np.max(np.abs(X), axis=1))]
+            self.accept(X, np.zeros(len(X)), merge=1e-6)
 
     def _accept_unknowns(self, X: FloatArray) -> int:
         if self.solved is not self.equation:
@@ -209,9 +262,13 @@ class Search:
                 continue
             new.append(X[i])
             sizes.append(float(residual[i]))
-        if new:
-            self._classify(np.array(new), sizes)
-        return len(new)
+        if not new:
+            return 0
+        before = len(self.points)
+        self._classify(np.array(new), sizes)
+        if factored:
+            self._beside_folds(self.points[before:])
+        return len(self.points) - before
 
     def _known(self, x: FloatArray, new: list[FloatArray], allowed: float) -> bool:
         known = np.vstack([self.equation.unknowns(self.states()), *(y[None] for y in new)])
@@ -290,8 +347,8 @@ class Search:
         states = self.equation.states(X)
         signs, multipliers = self._signs(X), self._multipliers(X, states)
         network = self.network
-        margin = _UNDECIDED * (1.0 if network is None else float(np.min(network.leak_rate)))
-        for x, size, sign, values in zip(states, sizes, signs, multipliers, strict=True):
+        margins = np.maximum(_UNDECIDED * self.equation.rates(X), _ROUNDING)
+        for x, size, sign, values, margin in zip(states, sizes, signs, multipliers, margins, strict=True):
             if sign is not None and sign * sign_of_multipliers(values) < 0 and len(values) < len(x):
                 # The two ways to the sign differ: an unstable multiplier was missed.
                 exact = np.linalg.eigvals(self.system.jacobian(x, self.held if len(self.held) else None))
@@ -323,8 +380,14 @@ class Search:
                 f"{network.activation.name} is unbounded: no ball is mapped into itself",
                 total,
             )
-        if not isinstance(self.system, EchoStateNetwork | GRU | LSTM) and state_box(self.system) is None:
-            return "not applicable", "no box is known that the map sends into itself", total
+        if not isinstance(self.system, EchoStateNetwork | GRU | LSTM):
+            box = state_box(self.system)
+            if box is None:
+                return "not applicable", "no box is known that the map sends into itself", total
+            depth = np.min(np.minimum(self.states() - box[0], box[1] - self.states()), axis=1, initial=np.inf)
+            if np.any(np.abs(depth) <= 1e-9):
+                return "not applicable", "a point lies on the border of the box that maps into itself", total
+            total = sum(p.index for p, d in zip(self.points, depth, strict=True) if d > 0.0)
         neutral = sum(p.index == 0 for p in self.points)
         if neutral:
             return "not applicable", f"{neutral} point(s) have a multiplier too near 1 to have a sign", total
