@@ -10,12 +10,20 @@ next to nothing.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from esntools.activations import Activation as Activation
+    from esntools.attractors import compare_attractors as compare_attractors
+    from esntools.basins import basin_picture as basin_picture
+    from esntools.basins import basins as basins
+    from esntools.basins import find_edge_state as find_edge_state
+    from esntools.bifurcations import find_bifurcations as find_bifurcations
+    from esntools.bifurcations import follow_branch as follow_branch
     from esntools.certificates import Certified as Certified
     from esntools.certificates import Inconclusive as Inconclusive
     from esntools.certificates import Refuted as Refuted
@@ -25,6 +33,11 @@ if TYPE_CHECKING:
     from esntools.certificates import certify_tube as certify_tube
     from esntools.certificates import check_certificate as check_certificate
     from esntools.certificates import find_large_input_threshold as find_large_input_threshold
+    from esntools.echo_index import PeriodicInput as PeriodicInput
+    from esntools.echo_index import SwitchingInput as SwitchingInput
+    from esntools.echo_index import dwell_time_table as dwell_time_table
+    from esntools.echo_index import estimate_echo_index as estimate_echo_index
+    from esntools.embedding import choose_embedding as choose_embedding
     from esntools.errors import EsntoolsError as EsntoolsError
     from esntools.errors import EsntoolsWarning as EsntoolsWarning
     from esntools.errors import FileFormatError as FileFormatError
@@ -37,6 +50,12 @@ if TYPE_CHECKING:
     from esntools.fixed_points import FixedPoint as FixedPoint
     from esntools.fixed_points import FixedPoints as FixedPoints
     from esntools.fixed_points import find_fixed_points as find_fixed_points
+    from esntools.fixed_points.certified import certify_fixed_point as certify_fixed_point
+    from esntools.fixed_points.enumeration import enumerate_fixed_points as enumerate_fixed_points
+    from esntools.gated import GRU as GRU
+    from esntools.gated import LSTM as LSTM
+    from esntools.gated import from_torch as from_torch
+    from esntools.gradients import gradient_growth as gradient_growth
     from esntools.inputs import AnyInput as AnyInput
     from esntools.inputs import Constant as Constant
     from esntools.inputs import InputAlphabet as InputAlphabet
@@ -48,11 +67,22 @@ if TYPE_CHECKING:
     from esntools.interop import to_reservoirpy as to_reservoirpy
     from esntools.lyapunov import LyapunovSpectrum as LyapunovSpectrum
     from esntools.lyapunov import conditional_lyapunov_spectrum as conditional_lyapunov_spectrum
+    from esntools.lyapunov import covariant_lyapunov_vectors as covariant_lyapunov_vectors
     from esntools.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+    from esntools.maps import FunctionMap as FunctionMap
+    from esntools.maps import Map as Map
+    from esntools.memory import linear_memory_curve as linear_memory_curve
+    from esntools.memory import memory_capacity as memory_capacity
+    from esntools.memory import time_constants as time_constants
     from esntools.network import EchoStateNetwork as EchoStateNetwork
+    from esntools.orbits import find_periodic_orbits as find_periodic_orbits
     from esntools.plotting import plot_witness as plot_witness
     from esntools.readout import Readout as Readout
     from esntools.report import write_report as write_report
+    from esntools.reservoirs import delay_line_weights as delay_line_weights
+    from esntools.reservoirs import norm_constrained_weights as norm_constrained_weights
+    from esntools.reservoirs import orthogonal_weights as orthogonal_weights
+    from esntools.reservoirs import ring_weights as ring_weights
     from esntools.series import Series as Series
     from esntools.series import read_series as read_series
     from esntools.simulation import Forecast as Forecast
@@ -77,6 +107,9 @@ if TYPE_CHECKING:
 # The same names for Python itself: module, name in it, and the public name where that differs.
 _HOMES = {
     "activations": ["Activation"],
+    "attractors": ["compare_attractors"],
+    "basins": ["basin_picture", "basins", "find_edge_state"],
+    "bifurcations": ["find_bifurcations", "follow_branch"],
     "certificates": [
         "Certified",
         "Inconclusive",
@@ -88,6 +121,8 @@ _HOMES = {
         "check_certificate",
         "find_large_input_threshold",
     ],
+    "echo_index": ["PeriodicInput", "SwitchingInput", "dwell_time_table", "estimate_echo_index"],
+    "embedding": ["choose_embedding"],
     "errors": [
         "EsntoolsError",
         "EsntoolsWarning",
@@ -97,13 +132,26 @@ _HOMES = {
     ],
     "excitable": ["excitable_network", "read_graph", "visit_graph", "write_graph"],
     "fixed_points": ["FixedPoint", "FixedPoints", "find_fixed_points"],
+    "fixed_points.certified": ["certify_fixed_point"],
+    "fixed_points.enumeration": ["enumerate_fixed_points"],
+    "gated": ["GRU", "LSTM", "from_torch"],
+    "gradients": ["gradient_growth"],
     "inputs": ["AnyInput", "Constant", "InputAlphabet", "InputBox", "InputSignal", "Zero"],
     "interop": ["from_reservoirpy", "reservoir_weights", "to_reservoirpy"],
-    "lyapunov": ["LyapunovSpectrum", "conditional_lyapunov_spectrum", "lyapunov_spectrum"],
+    "lyapunov": [
+        "LyapunovSpectrum",
+        "conditional_lyapunov_spectrum",
+        "covariant_lyapunov_vectors",
+        "lyapunov_spectrum",
+    ],
+    "maps": ["FunctionMap", "Map"],
+    "memory": ["linear_memory_curve", "memory_capacity", "time_constants"],
     "network": ["EchoStateNetwork"],
+    "orbits": ["find_periodic_orbits"],
     "plotting": ["plot_witness"],
     "readout": ["Readout"],
     "report": ["write_report"],
+    "reservoirs": ["delay_line_weights", "norm_constrained_weights", "orthogonal_weights", "ring_weights"],
     "series": ["Series", "read_series"],
     "simulation": ["Forecast", "Trajectory", "drive", "forecast"],
     "study": ["Study", "run_study"],
@@ -121,6 +169,18 @@ for _module, _names in _HOMES.items():
         _LAZY[_public or _inside] = (_module, _inside)
 
 __all__ = [*sorted(_LAZY), "__version__"]
+
+
+class _Package(ModuleType):
+    # Loading esntools.basins makes that module an attribute of its package; the function of the same name is
+    # the public one, in whatever order the two are asked for.
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _LAZY:
+            value = getattr(value, _LAZY[name][1])
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

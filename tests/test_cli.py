@@ -102,6 +102,20 @@ def test_every_public_name_resolves_and_the_two_lists_agree() -> None:
         _ = esntools.EchoStateNetwrok  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import esntools.basins, esntools",
+        "import esntools; esntools.basins; import esntools.basins",
+        "import esntools.excitable.basins, esntools.basins",
+    ],
+)
+def test_a_function_wins_over_the_module_of_its_name(imports: str) -> None:
+    code = f"{imports}\nprint(type(esntools.basins).__name__)\nfrom esntools.basins import find_edge_state"
+    result = _spawn("-c", code)
+    assert (result.stdout, result.stderr) == ("function\n", "")
+
+
 # -- the parser ----------------------------------------------------------------------------------------------
 
 
