@@ -9,7 +9,7 @@ from typing import Final, final
 import numpy as np
 
 from esntools._typing import FloatArray
-from esntools.bifurcations.curve import CRITICAL, Node, make_node, segments_near, solve_at, tangent_at, trace
+from esntools.bifurcations.curve import CRITICAL, Node, make_node, segments_near, solve_at, trace
 from esntools.bifurcations.events import Event, events_between, locate_flip
 from esntools.bifurcations.families import Problem
 from esntools.bifurcations.normal_forms import branch_directions, coefficient, criticality
@@ -57,15 +57,15 @@ class TracedBranch:
 
 def start_node(problem: Problem, z: FloatArray) -> Node | None:
     """Return the node of a solution, its tangent pointing to larger parameters where it can."""
-    row = np.zeros(problem.n + 1)
-    row[-1] = 1.0
-    tangent = tangent_at(problem, z, row)
-    if tangent is None:
-        # Vertical: any other row serves.
+    upwards = np.zeros(problem.n + 1)
+    upwards[-1] = 1.0
+    node = make_node(problem, z, upwards)
+    if node is None:
+        # Vertical: the kernel itself is the tangent.
         _, M, slope = problem.linearise(z)
-        tangent = np.linalg.svd(np.column_stack([M - np.eye(problem.n), slope]))[2][-1]
-        tangent = tangent / problem.norm(tangent)
-    return make_node(problem, z, tangent)
+        kernel = np.linalg.svd(np.column_stack([M - np.eye(problem.n), slope]))[2][-1]
+        node = make_node(problem, z, kernel)
+    return node
 
 
 def is_on(problem: Problem, Z: FloatArray, z: FloatArray, tangent: FloatArray, reach: float) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
+import scipy.linalg.lapack
 
 from esntools._typing import ComplexArray, FloatArray
 from esntools.bifurcations.families import Problem
 
-__all__ = ["Node", "make_node", "segments_near", "solve_at", "tangent_at", "trace"]
+__all__ = ["Node", "make_node", "segments_near", "solve_at", "trace"]
 
 #: Modulus closer to 1 than this: on which side a multiplier lies is not a matter of numbers.
 CRITICAL: Final = 1e-9
@@ -67,31 +68,25 @@ class Node:
         return bool(np.min(np.abs(np.abs(self.multipliers) - 1.0)) <= CRITICAL) or self.sign == 0.0
 
 
-def tangent_at(problem: Problem, z: FloatArray, row: FloatArray) -> FloatArray | None:
-    """Return the tangent of the curve with a positive product with `row`; None at a branch point."""
-    _, M, slope = problem.linearise(z)
-    n = problem.n
-    matrix = np.empty((n + 1, n + 1))
-    matrix[:n, :n], matrix[:n, n], matrix[n] = M - np.eye(n), slope, row
-    try:
-        t = np.linalg.solve(matrix, np.append(np.zeros(n), 1.0))
-    except np.linalg.LinAlgError:
-        return None
-    return np.asarray(t / problem.norm(t)) if np.all(np.isfinite(t)) else None
-
-
 def make_node(problem: Problem, z: FloatArray, previous: FloatArray) -> Node | None:
-    """Return the node at z, its tangent turned as `previous` is; None where the curve has no tangent."""
-    tangent = tangent_at(problem, z, problem.weights * previous)
-    if tangent is None:
-        return None
+    """Return the node at z, its tangent turned as `previous` is; None where that leaves no tangent."""
     _, M, slope = problem.linearise(z)
     n = problem.n
     matrix = np.empty((n + 1, n + 1))
-    matrix[:n, :n], matrix[:n, n], matrix[n] = M - np.eye(n), slope, problem.weights * tangent
+    matrix[:n, :n], matrix[:n, n], matrix[n] = M - np.eye(n), slope, problem.weights * previous
+    lu, pivots, singular = scipy.linalg.lapack.dgetrf(matrix)
+    if singular or not np.all(np.isfinite(lu)):
+        return None
+    t = scipy.linalg.lapack.dgetrs(lu, pivots, np.append(np.zeros(n), 1.0))[0]
+    if not np.all(np.isfinite(t)):
+        return None
+    # The determinant is linear in the last row and vanishes with its product with t: any row whose product
+    # with the tangent is positive, such as the tangent itself, gives the same sign.
+    swaps = int(np.sum(pivots != np.arange(n + 1)))
+    sign = float(np.prod(np.sign(np.diag(lu)))) * (1.0 - 2.0 * (swaps % 2))
     values = np.linalg.eigvals(M)
     values = values[np.lexsort((-values.imag, -np.round(np.abs(values), 12)))].astype(np.complex128)
-    return Node(z, tangent, values, float(np.linalg.slogdet(matrix)[0]))
+    return Node(z, np.asarray(t / problem.norm(t)), values, sign)
 
 
 def _joined(problem: Problem, a: Node, b: Node) -> bool:
