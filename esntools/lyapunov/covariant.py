@@ -321,6 +321,8 @@ def _degenerate(exponents: FloatArray, transient: int, backward: int) -> str:
     close = [f"{i + 1} and {i + 2}" for i in np.flatnonzero(gaps * min(transient // 2, backward) < 10.0)]
     if not close:
         return ""
+    if len(close) > 4:
+        close = [*close[:2], f"and {len(close) - 2} more pairs"]
     return (
         f"exponents {', '.join(close)} are too close for transients of {transient} and {backward} steps: "
         "these vectors are not determined, only their span is"
