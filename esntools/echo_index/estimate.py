@@ -304,11 +304,17 @@ class _Report:
     def _one_each(self, targets: FloatArray) -> list[list[int]]:
         """Return the groups that are one response, because they meet after time 0, largest share first."""
         last = self.found.last
-        met = cdist(targets[-1], targets[-1], "chebyshev") < 1e-10 * (1.0 + float(np.abs(targets[-1]).max()))
+        if last.count == 0:
+            return []
+        met = cdist(targets[-1], targets[-1], "chebyshev") < 1e-10 * (
+            1.0 + float(np.abs(targets[-1]).max(initial=0.0))
+        )
         of = connected_components(met, directed=False)[1]
         groups = [np.flatnonzero(of == k).tolist() for k in range(int(of.max(initial=-1)) + 1)]
         if len(groups) < last.count:
             self.notes.append("some trajectories met after time 0 only; they count as one response")
+        # The first of each stands for it: a rare one may have come along the boundary for long.
+        groups = [sorted(g, key=lambda k: (-int(np.sum(last.label == k)), k)) for g in groups]
         return sorted(groups, key=lambda g: (-self._starts_in(g), g[0]))
 
     def _starts_in(self, groups: list[int]) -> int:
@@ -329,15 +335,24 @@ class _Report:
         before = min(self.window, followed)
         # The stretch before the window settles: exponents are taken over all that was followed.
         shown = slice(followed - before, followed + min(self.window, len(self.future)) + 1)
-        responses = []
+        responses, repelling = [], list[int]()
         for k, group in enumerate(groups):
             exponents, intervals = leading_exponents(self.network, targets[:, k], u)
             low, high = (float(v) for v in intervals[0])
+            if low > 0.0 and not many:
+                # Such a trajectory was started on a boundary exactly, by symmetry as a rule.
+                repelling.append(k)
             starts = self._starts_in(group)
             part, interval = starts / self.n_random, _wilson(starts, self.n_random)
             responses.append(
                 Response(targets[shown, k], float(exponents[0]), (low, high), high < 0.0, part, interval)
             )
+        if 0 < len(repelling) < len(responses):
+            several = "a repelling trajectory was" if len(repelling) == 1 else "repelling trajectories were"
+            self.notes.append(f"{several} met and left out")
+            keep = [k for k in range(len(responses)) if k not in repelling]
+            responses, targets = [responses[k] for k in keep], targets[:, keep]
+            self.counted = len(keep)
         bounds = ProvedBounds(0, None, None, (), ())
         if self.prove and time.perf_counter() < self.deadline:
             self.progress("proving", 0.5)

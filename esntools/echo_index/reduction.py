@@ -108,9 +108,8 @@ class Family:
             for member in self.members:
                 low = high = arb(0)
                 for v, w, c_low, c_high in zip(self.v, self.w, member.c_low, member.c_high, strict=True):
-                    ends = (arb(w) * arb(y), arb(w) * arb(z))
-                    left = min(below(e + c_low) for e in ends)
-                    right = max(above(e + c_high) for e in ends)
+                    first, second = (y, z) if w >= 0.0 else (z, y)
+                    left, right = below(arb(w) * first + c_low), above(arb(w) * second + c_high)
                     d_low, d_high = self.phi.slope_range(left, right)
                     g = arb(v) * arb(w)
                     # One side of a range of slopes belongs to one side of the product.

@@ -151,11 +151,16 @@ def _grown(family: Family, low: float, high: float, limit: float) -> float:
     for _ in range(50):
         middle = 0.5 * (y + z)
         y, z = (y, middle) if family.down(middle) >= middle else (middle, z)
-    for share in np.linspace(0.3, 0.95, 14).tolist():
+    # The nearer to the boundary, the slower the contraction: bisection for the nearest that is proved.
+    best, near, far = low, 0.2, 1.0
+    for _ in range(4):
+        share = 0.5 * (near + far)
         end = z + share * (low - z)
         if family.down(end) >= end and _approaches(family, end, high):
-            return float(end)
-    return low
+            best, far = end, share
+        else:
+            near = share
+    return best
 
 
 def _widened(family: Family, found: list[tuple[float, float]]) -> list[tuple[float, float]]:
