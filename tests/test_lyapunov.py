@@ -342,6 +342,18 @@ def test_a_rank_below_the_number_of_units_leaves_minus_infinity() -> None:
         if k >= 20:
             total += np.log(np.abs(np.diag(R)))
     np.testing.assert_allclose(result.exponents[:4], np.sort(total / 180)[::-1], atol=0.03)
+    # Nearly full: the frame is square all the same.
+    W = driven(40).dense_W().copy()
+    W[7] = 0.0
+    nearly = EchoStateNetwork(W, W_in=np.ones((40, 1)))
+    assert type(tangent(nearly, u, np.zeros(40), 40)[0]) is Triangular
+    everything = conditional_lyapunov_spectrum(nearly, u, n_exponents="all")
+    leading = conditional_lyapunov_spectrum(nearly, u, n_exponents=8)
+    assert np.isneginf(everything.exponents[39])
+    assert np.all(np.isfinite(everything.exponents[:39]))
+    np.testing.assert_allclose(everything.exponents[:8], leading.exponents, atol=0.05)
+    assert "rank 39" in everything.note
+    assert everything.sum_rule_error is None
     assert factors(driven(300)) is None
     assert conditional_lyapunov_spectrum(driven(30), u, n_exponents="all").note == ""
 

@@ -122,9 +122,10 @@ def _estimate(
     total = transient + warm_up + n_steps
     progress(label, 0.0)
     generator = np.random.default_rng(rng)
-    width = frame_width(system, k)
-    frame = np.linalg.qr(generator.standard_normal((n, width)))[0]
-    moving, finite = tangent(system, u, x, width)
+    columns = frame_width(system, k)
+    frame = np.linalg.qr(generator.standard_normal((n, columns)))[0]
+    moving, width, finite = tangent(system, u, x, columns)
+    n_finite = k if finite is None else min(k, finite)
     n_blocks = N_BATCHES * max(1, min(_BLOCKS, n_steps // (N_BATCHES * _BLOCK_STEPS)))
     edges = np.round(np.linspace(0, n_steps, n_blocks + 1)).astype(np.intp)
     growth = np.full((n_blocks, k), -np.inf)
@@ -145,7 +146,7 @@ def _estimate(
         last = min(first + step, transient)
         moving.settle(first, last)
         bounded(last, first)
-    moving.start(frame if finite is None else frame[:, :finite])
+    moving.start(frame[:, :width])
     # The frame turns to the directions that it will keep.
     for first in range(transient, transient + warm_up, step):
         last = min(first + step, transient + warm_up)
@@ -156,7 +157,7 @@ def _estimate(
         first, last = start + int(edges[j]), start + int(edges[j + 1])
         grown = moving.grow(first, last)
         bounded(last, first, grown)
-        growth[j, : min(k, len(grown))] = grown[:k]
+        growth[j, :n_finite] = grown[:n_finite]
         if (j + 1) % (n_blocks // N_BATCHES) == 0:
             sums.append((moving.audited, moving.log_det))
             moving.audited = moving.log_det = 0.0

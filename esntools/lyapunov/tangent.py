@@ -41,25 +41,33 @@ def frame_width(system: Map, n_exponents: int) -> int:
     return n if nearly_all and n >= _TRIANGULAR_FROM else n_exponents
 
 
-def tangent(system: Map, u: FloatArray | None, x: FloatArray, n_exponents: int) -> tuple[Tangent, int | None]:
-    """Return the fastest tangent for that many exponents, and how many are finite at most (None: all)."""
+def tangent(
+    system: Map, u: FloatArray | None, x: FloatArray, n_exponents: int
+) -> tuple[Tangent, int, int | None]:
+    """Return the fastest tangent for so many exponents, the width of its frame, and how many are finite.
+
+    None: all are. Without leak the rank of W + W_fb W_out is the number of finite exponents at most.
+    """
     n = system.n_units
     if not isinstance(system, EchoStateNetwork):
-        return Mapped(system, u, x, audit=n_exponents == n), None
+        return Mapped(system, u, x, audit=n_exponents == n), n_exponents, None
     if not isinstance(system.W, np.ndarray) and system.W.nnz > _DENSE_FROM * n * n:
         system = replace(system, W=system.dense_W())
     drive = Drive(system, u)
     thin = factors(system)
     finite = None
+    width = n_exponents
     if thin is not None and np.all(system.leak_rate == 1.0) and n_exponents > thin.rank:
-        n_exponents = finite = thin.rank
-    everything = n_exponents == n
+        finite = thin.rank
+        # A rank that is nearly full is better ignored in the frame.
+        if finite <= _NEARLY_ALL * n or n_exponents < n or n < _TRIANGULAR_FROM:
+            width = finite
     compiled = system.activation.kernel_code >= 0
-    work = n * (n if not system.is_sparse else 0) + n * (n_exponents + 1)
-    if everything and (n >= _TRIANGULAR_FROM or not compiled):
-        return Triangular(system, drive, x), finite
+    if width == n and (n >= _TRIANGULAR_FROM or not compiled):
+        return Triangular(system, drive, x), width, finite
+    work = n * (n if not system.is_sparse else 0) + n * (width + 1)
     if compiled and ((system.is_sparse and n >= _TRIANGULAR_FROM) or work <= _COMPILED):
-        return Compiled(system, drive, x, audit=everything), finite
+        return Compiled(system, drive, x, audit=width == n), width, finite
     if thin is not None and 4 * thin.rank > n:
         thin = None
-    return Products(system, drive, x, audit=everything, thin=thin), finite
+    return Products(system, drive, x, audit=width == n, thin=thin), width, finite
