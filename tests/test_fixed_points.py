@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse
+from flip_flops import block_flip_flop, trained_flip_flop
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_dynamics import naive_fixed_points
@@ -22,14 +23,6 @@ from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 
 FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "flipflop2_N100.npz"
-
-
-def block_flip_flop(block: int, noise: float = 0.0) -> EchoStateNetwork:
-    """Three uncoupled bistable blocks of `block` units: tanh(1.5 m) in each."""
-    W = np.kron(np.eye(3), np.full((block, block), 1.5 / block))
-    n = 3 * block
-    W = W + noise * np.random.default_rng(0).standard_normal((n, n)) / np.sqrt(n)
-    return EchoStateNetwork(W, readout=Readout(np.kron(np.eye(3), np.full((1, block), 1.0 / block))))
 
 
 def fixture_network() -> EchoStateNetwork:
@@ -324,11 +317,42 @@ def test_misuse_is_refused() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.ci
 def test_27_points_at_501_units() -> None:
     network = block_flip_flop(167, 0.1)
     found = find_fixed_points(network, n_eigenvalues=12)
     assert np.bincount([p.n_unstable for p in found]).tolist() == [8, 12, 6, 1]
     assert found.audit == "passed"
+
+
+def test_equal_multipliers_are_counted_as_often_as_they_are_there() -> None:
+    """Three equal blocks: one Krylov space sees a triple multiplier once."""
+    W = np.kron(np.eye(3), np.full((80, 80), 1.5 / 80))
+    network = EchoStateNetwork(W, leak_rate=np.linspace(0.5, 1.0, 240))
+    found = find_fixed_points(network)
+    assert np.bincount([p.n_unstable for p in found]).tolist() == [8, 12, 6, 1]
+    same = EchoStateNetwork(W + 1e-9 * np.random.default_rng(0).standard_normal(W.shape), leak_rate=0.5)
+    found = find_fixed_points(same)
+    assert np.bincount([p.n_unstable for p in found]).tolist() == [8, 12, 6, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+@pytest.mark.parametrize("n_units", [501, 2001])
+def test_all_27_points_of_a_trained_flip_flop(n_units: int) -> None:
+    driven, run, wrong = trained_flip_flop(n_units)
+    assert wrong < 0.02
+    network = driven.at_input(np.zeros(3))
+    found = find_fixed_points(network, starts=run[::4])
+    assert np.bincount([p.n_unstable for p in found]).tolist() == [8, 12, 6, 1]
+    assert (found.index_sum, found.audit) == (1, "passed")
+    for p in found:
+        assert np.max(np.abs(network.step(p.x) - p.x)) <= 1e-12
+    # Dense eigenvalues of 2001 units would take longer than all the rest.
+    for p in found[::9] if n_units < 1000 else ():
+        modulus = np.sort(np.abs(np.linalg.eigvals(network.jacobian(p.x))))[::-1]
+        assert p.n_unstable == np.sum(modulus > 1.0)
+        np.testing.assert_allclose(np.abs(p.eigenvalues), modulus[: len(p.eigenvalues)], atol=1e-7)
 
 
 def beside_a_fold(n_others: int, distance: float) -> EchoStateNetwork:

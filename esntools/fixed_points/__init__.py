@@ -58,36 +58,44 @@ def find_fixed_points(
     rng: RandomState = 0,
     progress: Progress = no_progress,
 ) -> FixedPoints:
-    r"""Search for every fixed point of the network at a constant input, or of an autonomous network.
+    r"""Search for every fixed point of a map at a constant input, or of an autonomous map.
 
-    Solves :math:`x = \varphi(W x + W_\mathrm{in} u + W_\mathrm{fb}\psi(x) + b)`. Seeds: given starts, states
-    along short runs, for a network with feedback the states to which the reservoir settles with its readout
-    clamped on a grid, then convex combinations of the points found. Solvers: batched Anderson acceleration,
-    then damped Newton (LU up to 150 units, GMRES above), then Newton with dense LU to rounding.
+    Solves :math:`x = \varphi(W x + W_\mathrm{in} u + W_\mathrm{fb}\psi(x) + b)` for a network (in the
+    coordinates of its rank where that is low), :math:`h = n(h)` for a GRU, :math:`h = o\tanh(i g/(1 - f))`
+    for an LSTM, :math:`x = G(x)` for any other map. Seeds: given starts, states along short runs, for a network
+    with feedback the states to which the reservoir settles with its readout clamped on a grid, then convex
+    combinations of the points found. Solvers: batched Anderson acceleration (single precision first above
+    150 units), up to 150 unknowns damped Newton from where that stalls and from the seeds, then Newton to
+    rounding. Beside every point that is near a fold, its partner is looked for along the critical direction.
 
-    For a bounded activation the map sends a ball into itself, so that the complete set of (hyperbolic) fixed
-    points satisfies :math:`\sum_i \operatorname{sign}\det(I - DG(x_i)) = 1` (Lefschetz–Hopf). The search
-    goes on while that fails or new points turn up, for at most `max_rounds` rounds, and reports a failed
-    audit when it still fails.
+    For a map that sends a ball or a box into itself (bounded activation, GRU, LSTM, a `state_box`) the
+    complete set of (hyperbolic) fixed points satisfies :math:`\sum_i \operatorname{sign}\det(I - DG(x_i)) = 1`
+    (Lefschetz–Hopf). The search goes on while that fails or new points turn up, for at most `max_rounds`
+    rounds: convex combinations first, from the third round on Newton–GMRES where Anderson stalled,
+    directional fibres (of the low-rank or the fed-back coordinates, or up to 150 units) and Newton with the
+    known roots divided out. When it still fails, the result says so: at least one point is missing.
 
     Parameters
     ----------
-    network : EchoStateNetwork
+    system : Map
+        A network, a GRU or LSTM, or another map with its derivative.
     u : array_like, shape (n_inputs,), optional
-        The constant input; not for an autonomous network.
+        The constant input; not for an autonomous map.
     starts : array_like, shape (n, n_units), optional
         States to start from, e.g. of a trajectory on the attractor.
     n_starts : int
-        About how many states of each family of seeds to use. Default 256.
+        How many states to start from in a round: of each family of seeds up to 150 units, of all families
+        together above. Default 256.
     tol : float
-        Largest residual (max norm, relative to max(1, \|x\|)) of a listed point; where the network's own
+        Largest residual (max norm, relative to max(1, \|x\|)) of a listed point; where the map's own
         rounding error is larger than that (huge readout weights), the rounding error. Default 1e-12.
     max_rounds : int
         Default 5.
     n_eigenvalues : int, optional
-        Compute about this many leading multipliers only.
+        Compute about this many leading multipliers; above 200 units as many as converge beside the unstable
+        ones (at least one) by default, below all.
     rng : int, Generator or None
-        Default 0: the same search every time.
+        Default 0: the same search every time. One number is drawn from a Generator.
     progress : callable, optional
 
     Returns
@@ -97,7 +105,7 @@ def find_fixed_points(
     Raises
     ------
     InvalidInputError
-        When u or starts have the wrong shape, or a number is out of its range.
+        When the system is no Map, u or starts have the wrong shape, or a number is out of its range.
 
     Examples
     --------

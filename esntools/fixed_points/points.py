@@ -26,10 +26,11 @@ class FixedPoint:
     output : ndarray, shape (n_outputs,), or None
         psi(x), where the network has a readout.
     residual : float
-        Largest component of \\|phi(z(x)) - x\\|.
+        Largest component of \\|F(x) - x\\| in the equation that was solved: the leak-free one of a network,
+        the gate-free one of a GRU or an LSTM.
     eigenvalues : ndarray of complex
-        Multipliers (eigenvalues of D_xG, leak included) by decreasing modulus: all of them up to 600 units,
-        the leading ones (at least all unstable ones) above.
+        Multipliers (eigenvalues of D_xG, leak included) by decreasing modulus: all of them up to 200 units
+        (and for low rank), above that the leading ones: all unstable ones, and what converged beside them.
     stable : bool
         Every multiplier is inside the unit circle, by a margin that the residual can decide.
     n_unstable : int
@@ -61,7 +62,8 @@ class FixedPoints:
     points : tuple of FixedPoint
         By number of unstable directions, then by output (or state).
     index_sum : int
-        The sum of sign det(I - DG) over the points; 1 for the complete set of a bounded map.
+        The sum of sign det(I - DG) over the points (of a map given with a box, over those inside it); 1 for
+        the complete set of a bounded map.
     audit : {"passed", "failed", "not applicable"}
         "passed" is necessary for completeness, not sufficient: missing +1 and -1 points cancel.
     audit_reason : str
