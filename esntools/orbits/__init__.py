@@ -387,13 +387,14 @@ def find_periodic_orbits(
                 if rounds == 1:
                     seeds = search.first_seeds(states, n_starts)
                 else:
-                    seeds = search.more_seeds(n_starts, rounds)
+                    # More each time that a round found nothing, though something is missing.
+                    seeds = search.more_seeds(n_starts * (1 + n_idle), rounds)
                 new = search.run(seeds)
             n_tried += len(seeds)
             verdict, reason, total = search.audit()
             progress(label, (i + rounds / max_rounds) / len(periods))
             n_idle = 0 if new else n_idle + 1
-            if n_idle == 2 or (n_idle >= n_enough and verdict != "failed"):
+            if n_idle >= n_enough and verdict != "failed":
                 break
         orbits += search.orbits[len(shorter) :]
     progress(label, 1.0)

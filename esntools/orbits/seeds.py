@@ -185,7 +185,7 @@ def orthogonal_choices(
 
     References
     ----------
-    J. J. Crofts, R. L. Davidchack, Chaos 19 (2009) 033138, doi:10.1063/1.3222860.
+    J. J. Crofts, R. L. Davidchack, SIAM J. Sci. Comput. 28 (2006) 1275, arXiv:nlin/0502013.
     """
     n = shooting.n_units
     if n <= 2:
