@@ -22,8 +22,9 @@ import pytest
 
 from esntools import cli
 from esntools.cli import commands
-from esntools.cli.arguments import Misuse, join_negative, make_parser, parse
+from esntools.cli.arguments import Misuse, make_parser, parse
 from esntools.cli.console import ProgressLine
+from esntools.cli.values import join_negative
 from esntools.errors import EsntoolsWarning, InvalidInputError
 from esntools.network import EchoStateNetwork
 

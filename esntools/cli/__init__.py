@@ -9,8 +9,9 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from esntools.cli.arguments import Misuse, join_negative, parse
+from esntools.cli.arguments import Misuse, parse
 from esntools.cli.console import BROKEN_PIPE, DONE, INTERNAL, INTERRUPTED, MISUSE, ProgressLine, open_streams
+from esntools.cli.values import join_negative
 from esntools.errors import EsntoolsError, EsntoolsWarning
 
 __all__ = ["main"]

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
+from esntools.cli.values import at_least_one_or_all, box, duration, number, run_lengths, vector
 from esntools.errors import nearest_name
 
-__all__ = ["Misuse", "join_negative", "make_parser", "parse"]
+__all__ = ["Misuse", "make_parser", "parse"]
 
 _EPILOG: Final = """\
 exit codes:
     0  done; verify: proved; check: valid
-    1  the answer is "refuted" (verify) or "invalid" (check)
+    1  the answer is "refuted" (verify), "invalid" (check) or "different" (compare)
     2  misuse: one line says the place, the value, the rule and the remedy
-    3  could not decide: inconclusive (verify), beyond the checker (check), no fixed point (fixed-points)
+    3  could not decide: inconclusive (verify), beyond the checker (check), nothing found or not all
+       proved (fixed-points and the other commands that search)
     4  proved (verify) or valid (check) under an assumption that the certificate names
    70  a defect of esntools; --debug shows where
   130  interrupted; no file is left half-written
@@ -73,81 +74,6 @@ class _Parser(argparse.ArgumentParser):
         raise Misuse(f"{command} {message}".strip() if command else message)
 
 
-# -- values --------------------------------------------------------------------------------------------------
-
-
-def _number(
-    low: float | None = None, high: float | None = None, *, above: float | None = None, whole: bool = False
-) -> Callable[[str], float]:
-    """Return a converter for argparse that checks a range."""
-    kind = "a whole number" if whole else "a number"
-    if above is not None:
-        kind += f" above {above:g}"
-    if low is not None:
-        kind += f" from {low:g}"
-    if high is not None:
-        kind += f", at most {high:g}"
-
-    def convert(text: str) -> float:
-        try:
-            value: float = int(text) if whole else float(text)
-        except ValueError:
-            value = math.nan
-        inside = (low is None or value >= low) and (above is None or value > above)
-        if not (inside and (high is None or value <= high) and abs(value) < math.inf):
-            raise argparse.ArgumentTypeError(f"{text!r}; must be {kind}")
-        return value
-
-    return convert
-
-
-def _duration(text: str) -> float:
-    """Return the seconds that ``90``, ``60s``, ``2m`` or ``1.5h`` says."""
-    said = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(s|m|h|)\s*", text)
-    if said is None:
-        raise argparse.ArgumentTypeError(f"{text!r}; must be seconds from 0, or a time as 60s, 2m or 1h")
-    return float(said[1]) * {"s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0}[said[2]]
-
-
-def _vector(text: str) -> list[float]:
-    try:
-        values = [float(part) for part in text.split(",")]
-    except ValueError:
-        values = [math.nan]
-    if not all(abs(v) < math.inf for v in values):
-        raise argparse.ArgumentTypeError(f"{text!r}; must be numbers separated by commas, as 0.5,-1")
-    return values
-
-
-def _box(text: str) -> tuple[list[float], list[float]]:
-    """Return the ends of ``LO:HI`` or ``LO:HI,LO:HI``."""
-    low, high = [], []
-    for part in text.split(","):
-        try:
-            a, b = (float(end) for end in part.split(":"))
-        except ValueError:
-            a, b = math.nan, math.nan
-        if not (a <= b and abs(a) < math.inf and abs(b) < math.inf):
-            raise argparse.ArgumentTypeError(
-                f"{text!r}; must be LO:HI with LO <= HI, one for all inputs or one each, as -1:1,0:2"
-            )
-        low.append(a)
-        high.append(b)
-    return low, high
-
-
-def join_negative(arguments: Sequence[str]) -> list[str]:
-    """Write ``--inputs -1:1`` as ``--inputs=-1:1``, which argparse would take for an option."""
-    joined: list[str] = []
-    for word in arguments:
-        value = re.match(r"-(\d|\.|inf|nan)", word) and joined and re.fullmatch(r"--[a-z-]+|-o", joined[-1])
-        if value and joined[-1] != "-o":
-            joined[-1] += "=" + word
-        else:
-            joined.append(word)
-    return joined
-
-
 # -- the commands --------------------------------------------------------------------------------------------
 
 
@@ -158,23 +84,23 @@ def _data_options(parser: argparse.ArgumentParser) -> None:
         help="column by name or position from 0; several times for a vector series; '*' for all",
     )  # fmt: skip
     data.add_argument("--time-column", metavar="NAME", help="column of times (default: found by its name)")
-    data.add_argument("--dt", type=_number(above=0), metavar="DT", help="time step (default: from the data)")
+    data.add_argument("--dt", type=number(above=0), metavar="DT", help="time step (default: from the data)")
 
 
 def _fit_options(parser: argparse.ArgumentParser) -> None:
     fit = parser.add_argument_group("network (what is left out is chosen by closed-loop validation)")
     for name, type_, text in (
-        ("n-units", _number(1, whole=True), "number of units"),
-        ("spectral-radius", _number(above=0), "spectral radius of W"),
-        ("leak-rate", _number(high=1, above=0), "leak rate a"),
-        ("input-scaling", _number(above=0), "scale of W_in"),
-        ("bias-scaling", _number(0), "scale of b"),
-        ("connectivity", _number(high=1, above=0), "density of W"),
-        ("ridge", _number(0), "ridge penalty, relative to the mean of the Gram diagonal"),
-        ("washout", _number(0, whole=True), "steps dropped before training"),
-        ("candidates", _number(1, whole=True), "how many settings are tried"),
-        ("n-train", _number(20, whole=True), "train on the first steps only"),
-        ("lyapunov-exponent", _number(above=0), "known largest exponent, for Lyapunov times"),
+        ("n-units", number(1, whole=True), "number of units"),
+        ("spectral-radius", number(above=0), "spectral radius of W"),
+        ("leak-rate", number(high=1, above=0), "leak rate a"),
+        ("input-scaling", number(above=0), "scale of W_in"),
+        ("bias-scaling", number(0), "scale of b"),
+        ("connectivity", number(high=1, above=0), "density of W"),
+        ("ridge", number(0), "ridge penalty, relative to the mean of the Gram diagonal"),
+        ("washout", number(0, whole=True), "steps dropped before training"),
+        ("candidates", number(1, whole=True), "how many settings are tried"),
+        ("n-train", number(20, whole=True), "train on the first steps only"),
+        ("lyapunov-exponent", number(above=0), "known largest exponent, for Lyapunov times"),
     ):
         fit.add_argument(f"--{name}", type=type_, metavar="X", help=text)
     fit.add_argument("--linear-readout", action="store_true", help="read out x alone, without its squares")
@@ -182,7 +108,7 @@ def _fit_options(parser: argparse.ArgumentParser) -> None:
 
 def _seed_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--seed", type=_number(0, whole=True), metavar="N", help="seed of the random numbers (default: 0)"
+        "--seed", type=number(0, whole=True), metavar="N", help="seed of the random numbers (default: 0)"
     )
 
 
@@ -230,7 +156,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     forecast = add("forecast", "continue the series from where the training data ended, as CSV", model)
     forecast.add_argument(
-        "--steps", type=_number(1, whole=True), default=500, metavar="N", help="default: 500"
+        "--steps", type=number(1, whole=True), default=500, metavar="N", help="default: 500"
     )
     _output_option(forecast, "CSV file (default: standard output)")
 
@@ -243,11 +169,11 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _input_options(verify, closed_loop=True)
     verify.add_argument(
-        "--budget", type=_duration, metavar="TIME", default=60.0,
+        "--budget", type=duration, metavar="TIME", default=60.0,
         help="time to search: seconds, or with a unit, as 90, 60s, 2m, 1h (default: 60s; 0 tries nothing)",
     )  # fmt: skip
     verify.add_argument(
-        "--epsilon", type=_number(above=0), metavar="E", default=1e-6,
+        "--epsilon", type=number(above=0), metavar="E", default=1e-6,
         help="the proved washout is when states agree to this (default: 1e-6)",
     )  # fmt: skip
     verify.add_argument(
@@ -261,45 +187,19 @@ def make_parser() -> argparse.ArgumentParser:
     check = add("check", "verify a certificate again by independent code")
     check.add_argument("source", metavar="CERTIFICATE", help="a certificate written by verify")
 
-    fixed = add("fixed-points", "find the fixed points, their eigenvalues and the index sum", model)
-    at = fixed.add_mutually_exclusive_group()
-    at.add_argument("--closed-loop", action="store_true", help="of the network fed with its own output")
-    at.add_argument("--input", type=_vector, metavar="U,..", help="at this constant input (default: zero)")
-    fixed.add_argument(
-        "--starts",
-        type=_number(1, whole=True),
-        default=256,
-        metavar="N",
-        help="starting points (default: 256)",
-    )
-    _seed_option(fixed)
-    _output_option(fixed, "JSON file (default: standard output)")
-
-    lyapunov = add("lyapunov", "estimate Lyapunov exponents with error bars", model)
-    along = lyapunov.add_mutually_exclusive_group()
-    along.add_argument("--closed-loop", action="store_true", help="of the closed loop (default)")
-    along.add_argument("--signal", metavar="FILE", help="conditional exponents along this input series")
-    lyapunov.add_argument("--column", action="append", metavar="NAME", help="columns of --signal")
-    lyapunov.add_argument(
-        "--exponents", type=_number(1, whole=True), default=3, metavar="N", help="how many (default: 3)"
-    )
-    lyapunov.add_argument(
-        "--steps", type=_number(100, whole=True), default=20000, metavar="N", help="default: 20000"
-    )
-    _seed_option(lyapunov)
-    _output_option(lyapunov, "JSON file (default: standard output)")
+    _dynamics_commands(add, model, zoo)
 
     ena = add("ena", "extract the excitable network attractor as a graph", f"{model}, or {zoo}")
     ena.add_argument(
-        "--amplitude", type=_number(above=0), metavar="G", help="amplitude of a unit pulse (default: 1)"
+        "--amplitude", type=number(above=0), metavar="G", help="amplitude of a unit pulse (default: 1)"
     )
     ena.add_argument(
-        "--max-amplitude", type=_number(above=0), metavar="G", help="largest pulse tried (default: 4)"
+        "--max-amplitude", type=number(above=0), metavar="G", help="largest pulse tried (default: 4)"
     )
     ena.add_argument(
-        "--pulse-length", type=_number(1, whole=True), metavar="N", help="steps a pulse lasts (default: 1)"
+        "--pulse-length", type=number(1, whole=True), metavar="N", help="steps a pulse lasts (default: 1)"
     )
-    ena.add_argument("--plot", metavar="PATH", help="draw it too (.svg, .pdf, .png)")
+    _plot_option(ena)
     _seed_option(ena)
     _output_option(ena, "graph file: .graphml, .gexf, .json or .dot (default: JSON on standard output)")
 
@@ -313,17 +213,159 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _starts_option(parser: argparse.ArgumentParser, default: int, what: str = "starting points") -> None:
+    parser.add_argument(
+        "--starts", type=number(1, whole=True), default=default, metavar="N",
+        help=f"{what} (default: {default})",
+    )  # fmt: skip
+
+
+def _plot_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plot", metavar="PATH", help="draw it too (.svg, .pdf, .png)")
+
+
+def _held_options(parser: argparse.ArgumentParser) -> None:
+    at = parser.add_mutually_exclusive_group()
+    at.add_argument("--closed-loop", action="store_true", help="of the network fed with its own output")
+    at.add_argument("--input", type=vector, metavar="U,..", help="at this constant input (default: zero)")
+
+
+def _dynamics_commands(add: Callable[..., argparse.ArgumentParser], model: str, zoo: str) -> None:
+    json = "JSON file (default: standard output)"
+    network = f"{model}, or {zoo}"
+
+    fixed = add("fixed-points", "find the fixed points, their eigenvalues and the index sum", network)
+    _held_options(fixed)
+    how = fixed.add_mutually_exclusive_group()
+    how.add_argument("--certify", action="store_true", help="prove each point that is found")
+    how.add_argument(
+        "--complete", action="store_true",
+        help="prove that there is no other (few units, or a recurrence of low rank)",
+    )  # fmt: skip
+    fixed.add_argument(
+        "--budget", type=duration, metavar="TIME", help="of --complete: 90, 60s, 2m, 1h (default: about 30s)"
+    )
+    _starts_option(fixed, 256)
+    _seed_option(fixed)
+    _output_option(fixed, json)
+
+    orbits = add(
+        "orbits", "find the periodic orbits of one period, their multipliers and the index sum", network
+    )
+    orbits.add_argument(
+        "--period",
+        type=number(1, whole=True),
+        metavar="P",
+        required=True,
+        help="minimal period, in steps",
+    )
+    _held_options(orbits)
+    _starts_option(orbits, 128)
+    _seed_option(orbits)
+    _output_option(orbits, json)
+
+    change = add("bifurcations", "follow fixed points and orbits as a parameter changes", network)
+    change.add_argument(
+        "--parameter", choices=["gain", "bias", "leak-rate", "input"], default="gain",
+        help="what changes: W is multiplied, b or u is added to, or every leak rate is set (default: gain)",
+    )  # fmt: skip
+    change.add_argument("--from", dest="start", type=number(), metavar="A", required=True, help="first value")
+    change.add_argument("--to", dest="stop", type=number(), metavar="B", required=True, help="last value")
+    change.add_argument(
+        "--direction",
+        type=vector,
+        metavar="D,..",
+        help="along which b or u changes (default: all alike)",
+    )
+    _held_options(change)
+    change.add_argument(
+        "--max-period", type=number(1, whole=True), default=4, metavar="P",
+        help="follow doubled orbits up to this period (default: 4)",
+    )  # fmt: skip
+    _plot_option(change)
+    _seed_option(change)
+    _output_option(change, json)
+
+    lyapunov = add("lyapunov", "estimate Lyapunov exponents with error bars", model)
+    along = lyapunov.add_mutually_exclusive_group()
+    along.add_argument("--closed-loop", action="store_true", help="of the closed loop (default)")
+    along.add_argument("--signal", metavar="FILE", help="conditional exponents along this input series")
+    lyapunov.add_argument("--column", action="append", metavar="NAME", help="columns of --signal")
+    lyapunov.add_argument(
+        "--exponents", type=at_least_one_or_all, default=3, metavar="N", help="how many, or all (default: 3)"
+    )
+    lyapunov.add_argument(
+        "--steps", type=number(100, whole=True), default=20000, metavar="N", help="default: 20000"
+    )
+    _plot_option(lyapunov)
+    _seed_option(lyapunov)
+    _output_option(lyapunov, json)
+
+    basins = add("basins", "find the attractors that random states reach, and their shares", network)
+    _held_options(basins)
+    _starts_option(basins, 1000, "random states")
+    basins.add_argument(
+        "--steps", type=number(1, whole=True), default=2000, metavar="N",
+        help="within which a state normally arrives (default: 2000)",
+    )  # fmt: skip
+    basins.add_argument(
+        "--resolution", type=number(2, 2000, whole=True), default=100, metavar="N",
+        help="points along each side of the picture (default: 100)",
+    )  # fmt: skip
+    _plot_option(basins)
+    _seed_option(basins)
+    _output_option(basins, json)
+
+    echo = add("echo-index", "count the responses that an input supports, with what is proved of it", network)
+    _input_options(echo, closed_loop=False)
+    echo.add_argument(
+        "--runs",
+        type=run_lengths,
+        metavar="LO:HI",
+        help="runs of one symbol last LO to HI steps (or LO:)",
+    )
+    echo.add_argument(
+        "--dwell-times", action="store_true",
+        help="how long the symbol with several responses must hold after runs of the others",
+    )  # fmt: skip
+    _starts_option(echo, 256, "random states")
+    echo.add_argument(
+        "--past", type=number(64, whole=True), default=4096, metavar="N", help="longest past (default: 4096)"
+    )
+    echo.add_argument("--budget", type=duration, metavar="TIME", default=60.0, help="default: 60s")
+    _plot_option(echo)
+    _seed_option(echo)
+    _output_option(echo, json)
+
+    compare = add("compare", "tell whether a learned attractor is the true one")
+    compare.add_argument("source", metavar="TRUE", help=f"the true series: a data file, or {zoo}")
+    compare.add_argument(
+        "learned", metavar="LEARNED", help=f"a data file, or {model}, which then runs freely"
+    )
+    _data_options(compare)
+    _plot_option(compare)
+    _seed_option(compare)
+    _output_option(compare, json)
+
+
 def _input_options(parser: argparse.ArgumentParser, *, closed_loop: bool) -> None:
-    what = parser.add_argument_group("inputs: for which the property is asked (one of)")
+    what = parser.add_argument_group("inputs: what is asked about (one of)")
     one = what.add_mutually_exclusive_group(required=True)
     one.add_argument(
-        "--inputs", type=_box, metavar="LO:HI", help="every input that stays in the box, as -1:1 or -1:1,0:2"
+        "--inputs", type=box, metavar="LO:HI", help="every input that stays in the box, as -1:1 or -1:1,0:2"
     )
     one.add_argument("--zero", action="store_true", help="no input")
-    one.add_argument("--constant", type=_vector, metavar="U,..", help="one constant input")
-    one.add_argument("--any", action="store_true", help="every input, input weight and bias")
+    one.add_argument("--constant", type=vector, metavar="U,..", help="one constant input")
+    if closed_loop:
+        one.add_argument("--any", action="store_true", help="every input, input weight and bias")
     one.add_argument("--signal", metavar="FILE", help="one recorded input series")
-    one.add_argument("--closed-loop", action="store_true", help="the network fed with its own output")
+    if closed_loop:
+        one.add_argument("--closed-loop", action="store_true", help="the network fed with its own output")
+    else:
+        one.add_argument(
+            "--symbol", type=vector, action="append", metavar="U,..",
+            help="inputs that take this value or that of another --symbol, in any order",
+        )  # fmt: skip
     what.add_argument("--column", action="append", metavar="NAME", help="columns of --signal")
     what.add_argument("--time-column", metavar="NAME", help="column of times of --signal")
 
@@ -336,6 +378,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     if first is not None and first not in commands:
         raise Misuse(f"{first}: no such command; {nearest_name(first, commands)}")
     options, unknown = parser.parse_known_args(arguments)
+    if getattr(options, "budget", None) is not None and not getattr(options, "complete", True):
+        raise Misuse("fixed-points --budget: given without --complete, whose time it limits")
     if getattr(options, "signal", "") is None:
         for name in ("column", "time_column"):
             if getattr(options, name, None):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from esntools._typing import Document
 from esntools.cli.console import ProgressLine
-from esntools.errors import InvalidInputError
+from esntools.errors import EsntoolsError, InvalidInputError
 from esntools.files import is_special
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from esntools.zoo import ZooModel
 
 __all__ = [
-    "check_clock", "check_outputs_are_not_inputs", "check_writable", "emit", "first_rows", "fit_file",
-    "fit_keywords", "fit_zoo", "load_fit", "naming", "output_folder", "plain", "read", "read_network",
-    "read_signal", "refuse_columns", "to_json", "zoo_model",
+    "check_clock", "check_outputs_are_not_inputs", "check_writable", "count_inputs", "emit", "first_rows",
+    "fit_file", "fit_keywords", "fit_of", "fit_zoo", "free_run", "held_network", "load_fit", "naming",
+    "output_folder", "plain", "read", "read_network", "read_signal", "refuse_columns", "save_figure",
+    "to_json", "zoo_model",
 ]  # fmt: skip
 
 
@@ -37,7 +38,7 @@ __all__ = [
 def check_outputs_are_not_inputs(options: Namespace) -> None:
     """Refuse to write over what is read: the only copy of somebody's data may be there."""
     for out in ("output", "plot", "repair"):
-        for given in ("source", "signal"):
+        for given in ("source", "signal", "learned"):
             to, source = getattr(options, out, None), getattr(options, given, None)
             if not to or not source or not Path(source).is_file() or not Path(to).is_file():
                 continue
@@ -146,6 +147,23 @@ def plain(value: Any) -> Any:
     return value
 
 
+def save_figure(figure: Any, path: str) -> None:
+    """Write a figure; the same figure gives the same file."""
+    import io
+
+    import matplotlib
+
+    from esntools.files import write_bytes
+
+    buffer = io.BytesIO()
+    metadata = (
+        {"Date": None} if path.endswith(".svg") else {"CreationDate": None} if path.endswith(".pdf") else None
+    )
+    with matplotlib.rc_context({"svg.hashsalt": "esntools"}):
+        figure.savefig(buffer, format=Path(path).suffix[1:].lower(), bbox_inches="tight", metadata=metadata)
+    write_bytes(path, buffer.getvalue())
+
+
 # -- sources -------------------------------------------------------------------------------------------------
 
 
@@ -226,13 +244,67 @@ def read_network(source: str) -> EchoStateNetwork:
     return EchoStateNetwork.load(source) if model is None else model.network()
 
 
+def fit_of(source: str) -> Fit | None:
+    """Return the fit in a model file; None for a network that nobody fitted, which can still be asked."""
+    from esntools.training import Fit
+
+    try:
+        return Fit.load(source) if source.endswith(".npz") else None
+    except EsntoolsError:
+        return None
+
+
+def free_run(fit: Fit, n_steps: int) -> FloatArray:
+    """Return states along the closed loop, up to where it leaves the training range."""
+    import numpy as np
+
+    run = fit.forecast(n_steps, store_states=True)
+    assert run.states is not None
+    return run.states[np.all(np.isfinite(run.outputs), axis=1)]
+
+
+def held_network(
+    options: Namespace, n_starts: int = 0
+) -> tuple[EchoStateNetwork, FloatArray | None, FloatArray | None]:
+    """Return the network of ``--closed-loop`` or ``--input``, its constant input, and states to start from.
+
+    There are such states for a closed loop that was fitted to forecast: `n_starts` of a free run.
+    """
+    import numpy as np
+
+    network = read_network(options.source)
+    if options.closed_loop:
+        network = network.closed_loop()
+        fit = fit_of(options.source) if n_starts else None
+        if fit is None or fit.task != "forecast":
+            return network, None, None
+        states = free_run(fit, 5000)
+        return network, None, states[:: max(1, 2 * len(states) // n_starts)]
+    if not network.n_inputs:
+        return network, None, None
+    given = [0.0] if options.input is None else options.input
+    count_inputs("--input", len(given), network.n_inputs)
+    return network, np.broadcast_to(np.array(given), (network.n_inputs,)).copy(), None
+
+
+def count_inputs(place: str, given: int, n_inputs: int) -> None:
+    """Refuse values that are not one for all inputs or one for each."""
+    if n_inputs == 0:
+        raise InvalidInputError(place, "given", "the network has no inputs", "use --zero or --closed-loop")
+    if given not in (1, n_inputs):
+        inputs = f"{n_inputs} input{'s' * (n_inputs != 1)}"
+        raise InvalidInputError(
+            place, f"{given} values", f"the network has {inputs}", "give one for all, or one for each"
+        )
+
+
 @contextmanager
-def naming(place: str) -> Iterator[None]:
-    """Say the file and column where the library says y."""
+def naming(place: str, argument: str = "y") -> Iterator[None]:
+    """Say the file and column where the library says `argument`."""
     try:
         yield
     except InvalidInputError as error:
-        if error.place != "y":
+        if error.place.partition("[")[0] != argument:
             raise
         raise InvalidInputError(place, error.value, error.rule, error.remedy) from None
 

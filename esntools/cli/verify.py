@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from esntools.cli.console import ASSUMED, DONE, NO, UNDECIDED, ProgressLine
-from esntools.cli.sources import check_writable, emit, read_network, read_signal
+from esntools.cli.sources import check_writable, count_inputs, emit, read_network, read_signal
 from esntools.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -18,29 +18,19 @@ if TYPE_CHECKING:
     from esntools.inputs import InputClass
     from esntools.network import EchoStateNetwork
 
-__all__ = ["check_command", "count_inputs", "verify_command"]
+__all__ = ["asked_inputs", "check_command", "say_paragraph", "verify_command"]
 
 _HEAD: Final = ("rung", "factor", "proves", "up to gain", "none above", "seconds")
 
 
-def count_inputs(place: str, given: int, n_inputs: int) -> None:
-    """Refuse values that are not one for all inputs or one for each."""
-    if n_inputs == 0:
-        raise InvalidInputError(place, "given", "the network has no inputs", "use --zero or --closed-loop")
-    if given not in (1, n_inputs):
-        inputs = f"{n_inputs} input{'s' * (n_inputs != 1)}"
-        raise InvalidInputError(
-            place, f"{given} values", f"the network has {inputs}", "give one for all, or one for each"
-        )
-
-
-def _inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:
+def asked_inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:
+    """Return the class of inputs that the options name."""
     from esntools.inputs import AnyInput, Constant, InputBox, InputSignal, Zero
 
     n = network.n_inputs
-    if options.any:
+    if getattr(options, "any", False):
         return AnyInput()
-    if options.zero or options.closed_loop:
+    if options.zero or getattr(options, "closed_loop", False):
         return Zero()
     if options.signal is not None:
         u = read_signal(options, n).values
@@ -54,7 +44,7 @@ def _inputs(options: Namespace, network: EchoStateNetwork) -> InputClass:
     return InputBox(low * repeat, high * repeat)
 
 
-def _say(progress: ProgressLine, text: str) -> None:
+def say_paragraph(progress: ProgressLine, text: str) -> None:
     """Say a paragraph in lines that a terminal holds."""
     for line in textwrap.wrap(text, 100, subsequent_indent="    ", break_on_hyphens=False):
         progress.say(line)
@@ -163,7 +153,7 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
     network = read_network(options.source)
     if options.closed_loop:
         network = network.closed_loop()
-    inputs = _inputs(options, network)
+    inputs = asked_inputs(options, network)
     result = certify_esp(
         network, inputs, budget=options.budget, bracket=True, epsilon=options.epsilon, progress=progress
     )
@@ -174,26 +164,26 @@ def verify_command(options: Namespace, progress: ProgressLine) -> int:
     else:
         result.save(options.output)
     means, means_not = meaning(result)
-    _say(progress, result.sentence)
-    _say(progress, f"It means: {means}")
-    _say(progress, f"It does not mean: {means_not}")
+    say_paragraph(progress, result.sentence)
+    say_paragraph(progress, f"It means: {means}")
+    say_paragraph(progress, f"It does not mean: {means_not}")
     for line in ladder_table(result):
         progress.say(line)
-    _say(progress, _bracket(result, network))
+    say_paragraph(progress, _bracket(result, network))
     for repair in repairs:
-        _say(progress, f"Repair: {repair.sentence}.")
+        say_paragraph(progress, f"Repair: {repair.sentence}.")
     local = result.local if isinstance(result, Inconclusive) else None
     if isinstance(result, Certified) and result.washout is not None and result.signal_washout is not None:
-        _say(
+        say_paragraph(
             progress,
             f"Washout: {result.washout.steps} steps for every series within its range, "
             f"{result.signal_washout.steps} for this one (states agree to {result.washout.epsilon:g}).",
         )
     if local is not None:
-        _say(progress, f"Certified, but only locally: {local.sentence.removeprefix('Proved: ')}")
+        say_paragraph(progress, f"Certified, but only locally: {local.sentence.removeprefix('Proved: ')}")
     if options.budget > 0.0:
         evidence = estimate_forgetting(network, inputs)
-        _say(progress, f"Evidence (simulated, not proved): {evidence.sentence}.")
+        say_paragraph(progress, f"Evidence (simulated, not proved): {evidence.sentence}.")
     if options.repair is not None:
         _write_repair(options, result, repairs, network, progress)
     if options.proof is not None:

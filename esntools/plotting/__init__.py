@@ -4,8 +4,13 @@ Compute first, then plot. Without `ax` a plot makes its own figure, which pyplot
 ``ax.figure.savefig("name.svg")``. Nothing is shown and no setting of Matplotlib is changed.
 """
 
+from esntools.plotting.attractors import plot_attractor_comparison, plot_embedding
+from esntools.plotting.basins import plot_basins
+from esntools.plotting.bifurcations import plot_bifurcations
 from esntools.plotting.dynamics import plot_eigenvalues
+from esntools.plotting.echo_index import plot_dwell_times, plot_echo_index
 from esntools.plotting.graphs import plot_graph, plot_phase_graph
+from esntools.plotting.lyapunov import plot_lyapunov, plot_splitting_angles
 from esntools.plotting.series import (
     plot_attractor,
     plot_error_growth,
@@ -21,16 +26,24 @@ from esntools.plotting.witness import plot_witness
 
 __all__ = [
     "plot_attractor",
+    "plot_attractor_comparison",
+    "plot_basins",
+    "plot_bifurcations",
     "plot_contraction",
+    "plot_dwell_times",
+    "plot_echo_index",
     "plot_eigenvalues",
+    "plot_embedding",
     "plot_error_growth",
     "plot_forecast",
     "plot_forgetting",
     "plot_graph",
+    "plot_lyapunov",
     "plot_phase_graph",
     "plot_return_map",
     "plot_ridge",
     "plot_spectrum",
+    "plot_splitting_angles",
     "plot_task",
     "plot_vpt",
     "plot_witness",
