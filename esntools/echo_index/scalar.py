@@ -26,7 +26,7 @@ __all__ = ["ProvedBounds", "at_most", "leaves_gap", "regions", "scalar_bounds", 
 
 #: Steps over which contraction within a region, or expansion in a gap, is looked for.
 _STEPS: Final = (1, 2, 4, 8, 16, 32, 64)
-_PIECES: Final = 64
+_PIECES: Final = 32
 
 
 @final
@@ -174,8 +174,15 @@ def _widened(family: Family, found: list[tuple[float, float]]) -> list[tuple[flo
     return wide
 
 
-def at_most(family: Family, found: list[tuple[float, float]]) -> bool:
-    """Return whether all states but a set of measure zero are proved to enter one of the regions."""
+def at_most(family: Family, found: list[tuple[float, float]], starts: Sequence[Family] = ()) -> bool:
+    """Return whether all states but a set of measure zero are proved to enter one of the regions.
+
+    A rest point outside them that attracts under one map of the family, any of `starts`, spares the attempt.
+    """
+    for start in starts:
+        for p in rest_points(start) or ():
+            if p.stable and not any(low - 1e-9 < p.low < high + 1e-9 for low, high in found):
+                return False
     wide = _widened(family, found)
     if any(wide[k][1] >= wide[k + 1][0] for k in range(len(wide) - 1)):
         return False
@@ -184,7 +191,8 @@ def at_most(family: Family, found: list[tuple[float, float]]) -> bool:
         gaps.append((family.low, wide[0][0]))
     if wide[-1][1] < family.high:
         gaps.append((wide[-1][1], family.high))
-    return all(leaves_gap(family, y, z) or leaves_gap(family, y, z, pieces=64) for y, z in gaps)
+    narrower = (24, 64) if len(divided(family, 2)) > len(family.members) else (1,)
+    return all(any(leaves_gap(family, y, z, pieces=n) for n in narrower) for y, z in gaps)
 
 
 def _crowded(low: float, high: float, n: int) -> FloatArray:
@@ -294,7 +302,7 @@ def _class_bounds(
             return 0, None, None, ""
     found = regions(family, starts)
     lower, upper = len(found), None
-    if found and time.perf_counter() < deadline and at_most(family, found):
+    if found and time.perf_counter() < deadline and at_most(family, found, starts):
         upper = lower
     if isinstance(inputs, SwitchingInput) and upper is None:
         lower = max(lower, _by_runs(c, inputs))
