@@ -137,8 +137,10 @@ def naive_unstable(J: FloatArray) -> int | None:
         flint.ctx.prec = before
 
 
-def precise_fixed_point(network: EchoStateNetwork, x: FloatArray, u: FloatArray | None = None) -> list[Any]:
-    """Newton's method with 300 bits from a double; the result is good to 1e-60 where the double is to 1e-8."""
+def precise_fixed_point(
+    network: EchoStateNetwork, x: FloatArray, u: FloatArray | None = None, steps: int = 4
+) -> list[Any]:
+    """Newton's method with 300 bits from a double; the result is good to 1e-60 where the double is good to 1e-6."""
     before = flint.ctx.prec
     flint.ctx.prec = 300
     try:
@@ -148,7 +150,7 @@ def precise_fixed_point(network: EchoStateNetwork, x: FloatArray, u: FloatArray 
         matrix = arb_mat(n, n, [v for row in V for v in row])
         offset = arb_mat(n, 1, c)
         point = [arb(float(v)) for v in x]
-        for _ in range(4):
+        for _ in range(steps):
             z = (matrix * arb_mat(n, 1, point) + offset).entries()
             f = arb_mat(n, 1, [p - value(t) for p, t in zip(point, z)])
             A = arb_mat(n, n, [int(i == j) - slope(z[i]) * V[i][j] for i in range(n) for j in range(n)])

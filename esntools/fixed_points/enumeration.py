@@ -1,8 +1,7 @@
 r"""Every fixed point of a network, proved: branch and prune with Krawczyk's operator in reduced coordinates.
 
 Fixed points solve :math:`x = \varphi(Vx + c)` with :math:`V = W + W_\mathrm{fb}W_\mathrm{out}`; the leak does
-not enter. Some rows of V, r of them, nearly span all: :math:`V = LM + E` with M those rows. Then x is a fixed
-point exactly when :math:`\kappa = Mx` is one of
+not enter. The rows of V nearly lie in a space of r dimensions: :math:`V = LM + E`. Then x is a fixed point exactly when :math:`\kappa = Mx` is one of
 
 .. math:: G(\kappa) = M x(\kappa), \qquad x(\kappa) = \varphi(L\kappa + c + E\,x(\kappa)) ,
 
@@ -24,8 +23,9 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, final
+from typing import Final, final
 
 import flint
 import numpy as np
@@ -97,7 +97,7 @@ class EnumeratedFixedPoints:
     def __len__(self) -> int:
         return len(self.points)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[CertifiedFixedPoint]:
         return iter(self.points)
 
     def __getitem__(self, i: int) -> CertifiedFixedPoint:
@@ -211,6 +211,20 @@ def _distinct(tight: FloatArray, wide: FloatArray) -> tuple[list[int], bool]:
         if fresh:
             kept.append(i)
     return kept, True
+
+
+def _apart(points: list[CertifiedFixedPoint]) -> list[CertifiedFixedPoint]:
+    """Return the points of a complete set with the radii within which there is certainly no other."""
+    if not points:
+        return points
+    states, radii = np.array([p.x for p in points]), np.array([p.radius for p in points])
+    result: list[CertifiedFixedPoint] = []
+    for i, p in enumerate(points):
+        distance = np.max(np.abs(states - p.x), axis=1) * (1.0 - 4.0 * _U) - radii
+        distance[i] = math.inf
+        own = max(p.uniqueness_radius, float(np.min(distance)) * (1.0 - 1e-12))
+        result.append(replace(p, uniqueness_radius=own))
+    return result
 
 
 def _merged(boxes: FloatArray) -> FloatArray:
@@ -405,6 +419,8 @@ def _searched(
         )
     points.sort(key=lambda p: (n + 1 if p.n_unstable is None else p.n_unstable, tuple(p.x)))
     total = sum(p.index for p in points)
+    if not reason:
+        points = _apart(points)
     if not reason and reduced.phi.bounded and total != 1:
         # Impossible for a bounded map; should it ever be seen, nothing may be called complete.
         reason = f"internal contradiction: the indices of all fixed points sum to {total}, not 1"

@@ -124,7 +124,7 @@ def _secants(
     """
     a_lo, a_hi, b_lo, b_hi = ends
     below, above = at - a, b - at
-    if below < 1e-5 or above < 1e-5:
+    if min(below, above) < max(1e-5, 8.0 * blur):
         return flat, steep
     slack = 4.0 * _U2 * (abs(v) + max(abs(a_lo), abs(a_hi), abs(b_lo), abs(b_hi)))
     grow = 1.0 + 16.0 * _U2

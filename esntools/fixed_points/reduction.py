@@ -79,8 +79,8 @@ class ReducedEquation:
             E = np.zeros(n) if V_error is None else V_error.sum(axis=1) * (1.0 + gamma(n + 2))
             widest = 1.0
         else:
-            self.rank, M = len(rows), V[rows]
-            self.L, E = self._interpolated(rows, M)
+            self.rank = len(rows)
+            self.L, M, E = self._factors(rows)
             widest = float(np.abs(self.L).max(initial=0.0))
         self.M, self.E_sums = M, E
         steep = max(abs(bound) for bound in self.phi.slope_bounds)
@@ -93,18 +93,24 @@ class ReducedEquation:
         self.cross = np.repeat(cross[:, None], self.rank, axis=1)
         self.reason = self._bounded()
 
-    def _interpolated(self, rows: list[int], M: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Return L with V about L M, and a bound of the row sums of |V - L M|."""
+    def _factors(self, rows: list[int]) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return L and M with V about L M, and a bound of the row sums of |V - L M|."""
         V, n, r = self.V, len(self.V), len(rows)
+        M = V[rows]
         L = np.linalg.lstsq(M.T, V.T, rcond=None)[0].T
         # Entries that are only rounding would couple coordinates that are independent.
         L[np.abs(L) < 1e-14] = 0.0
         L[rows] = np.eye(r)
+        if np.any(np.count_nonzero(L, axis=1) > 1):
+            # Principal coordinates take half as many boxes as oblique ones, but would mix separate blocks.
+            Q, R = np.linalg.qr(L)
+            U, sizes, M = np.linalg.svd(R @ M, full_matrices=False)
+            L, M = Q @ U * math.sqrt(n), sizes[:, None] * M / math.sqrt(n)
         residual = np.abs(V - L @ M).sum(axis=1)
         residual = residual + gamma(r + 4) * (np.abs(V).sum(axis=1) + np.abs(L) @ np.abs(M).sum(axis=1))
         if self.V_error is not None:
             residual = residual + self.V_error.sum(axis=1)
-        return np.ascontiguousarray(L), residual * (1.0 + gamma(n + r + 8))
+        return np.ascontiguousarray(L), np.ascontiguousarray(M), residual * (1.0 + gamma(n + r + 8))
 
     def _bounded(self) -> str:
         """Find boxes of states and reduced states that hold every fixed point; return why there are none."""
