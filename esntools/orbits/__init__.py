@@ -205,9 +205,9 @@ class _Search:
     def first_seeds(self, starts: FloatArray | None, n_starts: int) -> FloatArray:
         shooting, n = self.shooting, self.shooting.n_units
         seeds = [along_runs(shooting, starts, n_starts, self.rng), beside_flips(shooting, self.orbits)]
-        if self.period == 1 and shooting.network is not None:
+        if self.period == 1:
             found = find_fixed_points(
-                shooting.network, shooting.u[0] if shooting.u.shape[1] else None, starts=starts,
+                shooting.system, shooting.u[0] if shooting.u.shape[1] else None, starts=starts,
                 n_starts=n_starts, n_eigenvalues=1, rng=self.rng,
             )  # fmt: skip
             seeds.insert(0, np.array([p.x for p in found]).reshape(-1, 1, n))
