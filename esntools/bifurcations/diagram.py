@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike
+from threadpoolctl import threadpool_limits
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
 from esntools.bifurcations.branches import (
@@ -61,6 +62,7 @@ def follow_branch(
 
     Solves :math:`G_\lambda^p(x) = x` by pseudo-arclength continuation, so that the branch goes round its
     folds; every bifurcation on it is located to about 1e-12 of the range by an extended system.
+    Two bifurcations that undo each other within one step are not seen; a smaller `max_step` sees them.
 
     Parameters
     ----------
@@ -121,7 +123,8 @@ def follow_branch(
     if not min(start, stop) <= at <= max(start, stop):
         raise InvalidInputError("at", str(at), f"must lie between start = {start} and stop = {stop}")
     problem = Problem(family, period, start, stop, tol)
-    node = _node_near(problem, x0, at)
+    with _threads(problem.n):
+        node = _node_near(problem, x0, at)
     if node is None:
         raise InvalidInputError(
             "x0", f"no solution near it at {parameter} = {at:g}",
@@ -133,7 +136,13 @@ def follow_branch(
         raise InvalidInputError(
             "period", str(period), f"the orbit near x0 has period {divisor}", f"pass period={divisor}"
         )
-    return follow(problem, node, steps).branch
+    with _threads(problem.n):
+        return follow(problem, node, steps).branch
+
+
+def _threads(n: int) -> threadpool_limits:
+    # Threads that fight over many small matrices made N = 200 twenty times slower.
+    return threadpool_limits(limits=1 if n <= 1000 else None)
 
 
 def _node_near(problem: Problem, x0: ArrayLike, value: float) -> Node | None:
@@ -170,6 +179,9 @@ class _Diagram:
     def start(self, problem: Problem, node: Node) -> None:
         """Follow the branch through a node, and all branches that it leads to."""
         if self.known(problem, node.z, node.tangent):
+            return
+        if len(self.traced) >= self.limit:
+            self.skipped += 1
             return
         self._add(follow(problem, node, self.steps))
 
@@ -269,6 +281,7 @@ def find_bifurcations(
     two branches cross the other one is followed too, and at a flip the orbit of twice the period. A branch
     that reaches none of the search values and meets no other is missed; at every search value the index sum
     of the fixed points on all branches says whether one must be missing there.
+    Two bifurcations that undo each other within one step are missed too: see `max_step`.
 
     Parameters
     ----------
@@ -320,37 +333,31 @@ def find_bifurcations(
     inner = [(k + _GOLDEN - 0.5) / (n_values - 1) for k in range(1, n_values - 1)]
     shares = [0.0, *inner, 1.0]
     neutral, failed = 0, 0
-    for k, share in enumerate(shares):
-        progress("fixed points and their branches", k / n_values)
-        system, held = family.system(problem.value(share))
-        found = find_fixed_points(system, held, n_starts=n_starts, rng=rng)
-        for point in found:
-            if point.index == 0:
-                neutral += 1
-                continue
-            if len(diagram.traced) >= max_branches:
-                diagram.skipped += 1
-                continue
-            node = _node_near(problem, point.x, problem.value(share))
-            if node is None:
-                failed += 1
-            else:
-                diagram.start(problem, node)
-    for value, x, period in starts:
-        other = problem.with_period(int(period))
-        near = _node_near(other, x, float(value))
-        if near is None or _minimal_period(other, near.z) != period:
-            raise InvalidInputError(
-                "starts", f"({value}, ..., {period})", f"must be near an orbit of period {period}"
-            )
-        diagram.start(other, near)
+    with _threads(problem.n):
+        for k, share in enumerate(shares):
+            progress("fixed points and their branches", k / n_values)
+            system, held = family.system(problem.value(share))
+            for point in find_fixed_points(system, held, n_starts=n_starts, rng=rng):
+                node = _node_near(problem, point.x, problem.value(share)) if point.index else None
+                neutral += point.index == 0
+                failed += point.index != 0 and node is None
+                if node is not None:
+                    diagram.start(problem, node)
+        for value, x, period in starts:
+            other = problem.with_period(int(period))
+            near = _node_near(other, x, float(value))
+            if near is None or _minimal_period(other, near.z) != period:
+                raise InvalidInputError(
+                    "starts", f"({value}, ..., {period})", f"must be near an orbit of period {period}"
+                )
+            diagram.start(other, near)
+        audit = tuple(_audit(diagram, share) for share in shares)
     progress("fixed points and their branches", 1.0)
     notes = []
     if diagram.skipped:
         notes.append(f"{diagram.skipped} branches not followed: max_branches = {max_branches}")
     if neutral + failed:
         notes.append(f"{neutral + failed} fixed points at a search value have a multiplier 1: not followed")
-    audit = tuple(_audit(diagram, share) for share in shares)
     points = tuple(sorted(diagram.points, key=lambda p: (p.value, p.period)))
     branches = tuple(t.branch for t in diagram.traced)
     return BifurcationDiagram(
