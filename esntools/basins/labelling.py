@@ -274,16 +274,29 @@ class Labeller:
             )
         for group in range(int(groups.max()) + 1):
             members = np.flatnonzero(groups == group)
-            converging, resting = self._discover(X[members[:1]])
+            means_of_group = mean[members].mean(axis=0), square[members].mean(axis=0)
+            attractor, first = self._describe(X[members[0]], means_of_group[0], length), X[members[:1]]
+            if attractor.kind != "chaos":
+                # It may still be on its way to a cycle, along a spiral that takes tens of thousands of steps.
+                first = self.runner.advance(first, 8 * self.n_steps)
+            converging, resting = self._discover(first)
             if converging[0]:
-                labels[rows[members]], X[members], _ = self._run(X[members], 4 * self.n_steps, no_progress)
+                number = int(self._owners[nearest_centre(first, self._centres, self._norms)[0][0]])
+                arrived, _, _ = self._run(X[members], 4 * self.n_steps, no_progress)
+                labels[rows[members]] = np.where(arrived == UNDECIDED, number, arrived)
+                self._groups.append(_Group(number, *means_of_group))
                 continue
             if resting[0]:
                 continue
             number = len(self.attractors)
             labels[rows[members]] = number
-            self._groups.append(_Group(number, mean[members].mean(axis=0), square[members].mean(axis=0)))
-            self.attractors.append(self._describe(X[members[0]], mean[members, :].mean(axis=0), length))
+            self._groups.append(_Group(number, *means_of_group))
+            self.attractors.append(attractor)
+            if attractor.kind == "periodic orbit":
+                self.notes.append(
+                    f"an attractor of leading exponent {attractor.exponent:.3g} has no period up to "
+                    f"{self.max_period}"
+                )
         return labels
 
     def _describe(self, x: FloatArray, mean: FloatArray, length: int) -> Attractor:
@@ -296,9 +309,6 @@ class Labeller:
         states = self.runner.states(x[None], 256)[:, 0]
         if interval[1] < -slack:
             kind = "periodic orbit"
-            self.notes.append(
-                f"an attractor of leading exponent {exponent:.3g} has no period up to {self.max_period}"
-            )
         width = self._columns.step or 1
         whole = mean[: len(mean) // 2] if width == 1 else states.mean(axis=0)
         return Attractor(kind, whole, states, period, None, exponent, interval, np.nan)
