@@ -140,7 +140,7 @@ def naive_unstable(J: FloatArray) -> int | None:
 def precise_fixed_point(
     network: EchoStateNetwork, x: FloatArray, u: FloatArray | None = None, steps: int = 4
 ) -> list[Any]:
-    """Newton's method with 300 bits from a double; the result is good to 1e-60 where the double is good to 1e-6."""
+    """Newton's method with 300 bits; good to 1e-60 where the double is good to 1e-6."""
     before = flint.ctx.prec
     flint.ctx.prec = 300
     try:

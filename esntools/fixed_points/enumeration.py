@@ -1,7 +1,8 @@
 r"""Every fixed point of a network, proved: branch and prune with Krawczyk's operator in reduced coordinates.
 
 Fixed points solve :math:`x = \varphi(Vx + c)` with :math:`V = W + W_\mathrm{fb}W_\mathrm{out}`; the leak does
-not enter. The rows of V nearly lie in a space of r dimensions: :math:`V = LM + E`. Then x is a fixed point exactly when :math:`\kappa = Mx` is one of
+not enter. The rows of V nearly lie in a space of r dimensions: :math:`V = LM + E`, E small. Then x is a fixed
+point exactly when :math:`\kappa = Mx` is one of
 
 .. math:: G(\kappa) = M x(\kappa), \qquad x(\kappa) = \varphi(L\kappa + c + E\,x(\kappa)) ,
 

@@ -429,7 +429,7 @@ def _tighten(
             tight[0, i] = max(tight[0, i], low - _U2 * abs(low) - _TINY)
             tight[1, i] = min(tight[1, i], high + _U2 * abs(high) + _TINY)
             shrunk = min(shrunk, (tight[1, i] - tight[0, i]) / (2.0 * radius[i]))
-        if shrunk > 0.5:
+        if shrunk > 0.75:
             return
 
 
