@@ -314,8 +314,9 @@ def uncertainty_exponent(
 
     Examples
     --------
-    >>> half_planes = np.tile(np.arange(120) > 58, (120, 1)).astype(int)
-    >>> round(uncertainty_exponent(half_planes, sizes=[4, 7, 11, 13]).exponent, 3)
+    >>> x = np.arange(600)
+    >>> half_planes = (np.subtract.outer(x, x // 3) > 200).astype(int)
+    >>> round(uncertainty_exponent(half_planes).exponent, 2)
     1.0
 
     References
