@@ -23,9 +23,10 @@ from esntools.lyapunov import (
     lyapunov_spectrum,
 )
 from esntools.lyapunov.products import Compiled, Products, factors
+from esntools.lyapunov.statistics import standard_errors
 from esntools.lyapunov.tangent import tangent
 from esntools.lyapunov.triangular import Triangular
-from esntools.maps import FunctionMap
+from esntools.maps import FunctionMap, Map
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.lyapunov import plot_lyapunov, plot_splitting_angles
 
@@ -165,7 +166,8 @@ def test_units_and_interval() -> None:
     assert (per_step.unit, per_step.dt, per_time.unit, per_time.dt) == ("1/step", None, "1/time", 0.05)
     np.testing.assert_allclose(per_time.exponents, per_step.exponents / 0.05)
     np.testing.assert_allclose(per_time.interval, per_step.interval / 0.05)
-    half = 2.0930240544 * per_step.stderr
+    # Student's t with 20/3 degrees of freedom.
+    half = 2.388804287 * per_step.stderr
     np.testing.assert_allclose(per_step.interval[:, 1] - per_step.exponents, half)
     assert "ask for more" in per_step.kaplan_yorke_note
 
@@ -497,6 +499,18 @@ def test_running_means_and_batches_are_the_same_run() -> None:
     np.testing.assert_allclose(result.running_means[i], result.batch_means[0], atol=1e-12)
 
 
+def test_the_standard_error_of_a_sum_that_telescopes() -> None:
+    """Means x_i = e_i + (h_i - h_(i-1)): the error of their mean is that of e alone."""
+    rng = np.random.default_rng(0)
+    ratios = []
+    for _ in range(300):
+        e, h = 0.1 * rng.standard_normal((20, 1)), rng.standard_normal((21, 1))
+        ratios.append(float(standard_errors(e + 0.2 * np.diff(h, axis=0))[0]))
+    plain = math.sqrt((0.01 + 2.0 * 0.04) / 20)
+    exact = math.sqrt(0.01 / 20)
+    assert exact < math.sqrt(np.mean(np.square(ratios))) < 0.6 * plain
+
+
 def test_what_a_constant_or_periodic_drive_means_is_said() -> None:
     network = EchoStateNetwork([[0.5]], W_in=[[1.0]])
     constant = conditional_lyapunov_spectrum(network, np.full((200, 1), 0.4))
@@ -685,19 +699,23 @@ def test_mean_exponent_of_random_networks_agrees_with_mean_field_theory() -> Non
 
 @pytest.mark.slow
 @pytest.mark.ci
-@pytest.mark.parametrize("name", ["henon", "network"])
+@pytest.mark.parametrize("name", ["henon", "network", "lorenz"])
 def test_intervals_cover_the_truth_as_often_as_they_say(name: str) -> None:
     rng, covered, runs, n = np.random.default_rng(6), 0, 400, 2000
+    system: Map
     if name == "henon":
         system = henon()
         truth = lyapunov_spectrum(system, [0.1, 0.1], n_exponents=1, n_steps=4_000_000).exponents[0]
         assert truth == pytest.approx(0.41922, abs=5e-4)
+    elif name == "lorenz":
+        # A flow: what a batch gains by the directions at its ends the next one loses.
+        system, truth, runs, n = systems.lorenz63().as_map(0.2), 0.2 * 0.90566, 200, 2000
     else:
         system = EchoStateNetwork(3.0 * np.random.default_rng(0).standard_normal((30, 30)) / math.sqrt(30))
         truth = lyapunov_spectrum(system, n_exponents=1, n_steps=2_000_000).exponents[0]
         assert truth > 0.05
     for _ in range(runs):
         x0 = rng.uniform(0.0, 0.1, system.n_units)
-        result = lyapunov_spectrum(system, x0, n_exponents=1, n_steps=n, rng=rng)
+        result = lyapunov_spectrum(system, x0, n_exponents=1, n_steps=n, transient=200, rng=rng)
         covered += bool(result.interval[0, 0] < truth < result.interval[0, 1])
     assert 0.91 <= covered / runs <= 0.98
