@@ -62,18 +62,20 @@ def find_fixed_points(
 
     Solves :math:`x = \varphi(W x + W_\mathrm{in} u + W_\mathrm{fb}\psi(x) + b)` for a network (in the
     coordinates of its rank where that is low), :math:`h = n(h)` for a GRU, :math:`h = o\tanh(i g/(1 - f))`
-    for an LSTM, :math:`x = G(x)` for any other map. Seeds: given starts, states along short runs, for a network
-    with feedback the states to which the reservoir settles with its readout clamped on a grid, then convex
-    combinations of the points found. Solvers: batched Anderson acceleration (single precision first above
-    150 units), up to 150 unknowns damped Newton from where that stalls and from the seeds, then Newton to
-    rounding. Beside every point that is near a fold, its partner is looked for along the critical direction.
+    for an LSTM, :math:`x = G(x)` for any other map. Seeds: given starts, states along short runs, for a
+    network with feedback the states to which the reservoir settles with its readout clamped on a grid, then
+    convex combinations of the points found. Solvers: batched Anderson acceleration (single precision first
+    above 150 units), up to 150 unknowns damped Newton from where that stalls and from the seeds, then Newton
+    to rounding. Beside every point that is near a fold, its partner is looked for along the critical
+    direction.
 
     For a map that sends a ball or a box into itself (bounded activation, GRU, LSTM, a `state_box`) the
-    complete set of (hyperbolic) fixed points satisfies :math:`\sum_i \operatorname{sign}\det(I - DG(x_i)) = 1`
-    (Lefschetz–Hopf). The search goes on while that fails or new points turn up, for at most `max_rounds`
-    rounds: convex combinations first, from the third round on Newton–GMRES where Anderson stalled,
-    directional fibres (of the low-rank or the fed-back coordinates, or up to 150 units) and Newton with the
-    known roots divided out. When it still fails, the result says so: at least one point is missing.
+    complete set of (hyperbolic) fixed points satisfies
+    :math:`\sum_i \operatorname{sign}\det(I - DG(x_i)) = 1` (Lefschetz–Hopf). The search goes on while that
+    fails or new points turn up, for at most `max_rounds` rounds: convex combinations first, from the third
+    round on Newton–GMRES where Anderson stalled, directional fibres (of the low-rank or the fed-back
+    coordinates, or up to 150 units) and Newton with the known roots divided out. When it still fails, the
+    result says so: at least one point is missing.
 
     Parameters
     ----------

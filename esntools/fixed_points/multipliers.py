@@ -103,7 +103,7 @@ class _Krylov:
         left = n_wanted - len(self.found)
         if left <= 0:
             # Nothing more is to be listed: the next one has only to stay inside.
-            return bool(residual[0] <= 0.03 * (outer - abs(ritz[0])) + _CONVERGED)
+            return bool(residual[0] <= 0.25 * (outer - abs(ritz[0])) + _CONVERGED)
         n_good = int(np.argmin(np.append(residual <= _CONVERGED, False)))
         # All of an invariant subspace has converged: there is nothing more to see from this start.
         return n_good >= min(left, len(ritz))

@@ -110,10 +110,13 @@ def anderson(
                 right = np.stack([dF[:, slot], F], axis=2)
                 products = (H @ right).astype(np.float64)
                 gram[:, slot, :m] = gram[:, :m, slot] = products[:, :, 0]
-                damped = gram[:, :m, :m].copy()
-                trace = np.einsum("bii->bi", damped)
-                trace += (ridge * trace.sum(axis=1) + 1e-300)[:, None]
-                gamma = np.linalg.solve(damped, products[:, :, 1:])
+                damped = gram[:, :m, :m]
+                # Old differences are larger by orders of magnitude: columns of unit length.
+                length = np.maximum(np.sqrt(np.einsum("bii->bi", damped)), 1e-150)
+                damped = damped / (length[:, :, None] * length[:, None, :])
+                np.einsum("bii->bi", damped)[...] += ridge
+                gamma = np.linalg.solve(damped, products[:, :, 1:] / length[:, :, None])
+                gamma /= length[:, :, None]
                 step = F - (gamma.transpose(0, 2, 1).astype(X.dtype) @ dG[:, :m])[:, 0]
                 bad = ~np.isfinite(step).all(axis=1)
                 step[bad] = F[bad]

@@ -243,7 +243,7 @@ class Search:
             allowed = np.maximum(self.tol * scale, equation.rounding(X))
         factored = equation.n_unknowns <= _FACTORED
         if not self.small:
-            X, _ = anderson(equation, X, tol=float(np.min(0.5 * allowed)), memory=12, max_iterations=32)
+            X, _ = anderson(equation, X, tol=float(np.min(0.5 * allowed)), memory=20, max_iterations=60)
         residual = residuals(equation, X)
         todo = np.flatnonzero((residual > (0.1 if self.small else 0.5) * allowed) & (residual < 1e-2))
         if factored:
@@ -326,11 +326,21 @@ class Search:
         if n <= _ALL_EIGENVALUES or (network is None and n <= 3 * _ALL_EIGENVALUES):
             return [dense(i) for i in range(len(X))]
         margin = 0.05 * (1.0 if network is None else float(np.min(network.leak_rate)))
+        # x and -x have the same multipliers where the network is odd.
+        partner = np.arange(len(X))
+        if self.odd:
+            apart = np.array([np.max(np.abs(X + x), axis=1) for x in X])
+            nearest = np.argmin(apart, axis=1)
+            paired = apart[partner, nearest] <= 1e-9
+            partner = np.where(paired, np.minimum(partner, nearest), partner)
+        alone = np.unique(partner)
         found = leading_multipliers(
-            self._products(X, states), len(X), n, n_wanted=self.n_wanted or 1, outer=1.0 - margin,
-            largest=160 if n <= 3 * _ALL_EIGENVALUES else 400, rng=np.random.default_rng(0),
+            self._products(X[alone], states[alone]), len(alone), n, n_wanted=self.n_wanted or 1,
+            outer=1.0 - margin, largest=160 if n <= 3 * _ALL_EIGENVALUES else 400,
+            rng=np.random.default_rng(0),
         )  # fmt: skip
-        return [dense(i) if v is None else v for i, v in enumerate(found)]
+        of = {int(i): dense(i) if v is None else v for i, v in zip(alone, found, strict=True)}
+        return [of[int(i)] for i in partner]
 
     def _products(self, X: FloatArray, states: FloatArray) -> Callable[[IntArray, FloatArray], FloatArray]:
         if self.network is not None and isinstance(self.equation, NetworkEquation):
