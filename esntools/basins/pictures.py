@@ -293,7 +293,7 @@ def uncertainty_exponent(
     The fraction of boxes of side :math:`\varepsilon` with more than one label scales as
     :math:`f(\varepsilon) \sim \varepsilon^\alpha`; :math:`\alpha` is the slope of a straight line through
     :math:`\log f` over :math:`\log\varepsilon`. The side of a box of s points is the s - 1 spacings between
-    its first and its last: so a straight boundary gives 1 at every size. Look at `sizes` and `fractions`
+    its first and its last: so a smooth boundary gives 1 at small sizes too. Look at `sizes` and `fractions`
     before believing the slope.
 
     Parameters
@@ -314,9 +314,9 @@ def uncertainty_exponent(
 
     Examples
     --------
-    >>> x = np.arange(600)
-    >>> half_planes = (np.subtract.outer(x, x // 3) > 200).astype(int)
-    >>> round(uncertainty_exponent(half_planes).exponent, 2)
+    >>> x, y = np.meshgrid(np.arange(-300, 300), np.arange(-300, 300))
+    >>> disc = (np.hypot(x, y) < 200).astype(int)
+    >>> round(uncertainty_exponent(disc).exponent, 1)
     1.0
 
     References
