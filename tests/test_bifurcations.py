@@ -210,6 +210,10 @@ def test_every_bifurcation_of_the_origin_of_a_random_network(n: int, a: float) -
     assert [value for value, _ in found] == pytest.approx([value for value, _ in exact], abs=1e-12)
     assert max(p.error for p in branch.points) <= EXACT
     assert all(p.located for p in branch.points)
+    # Every crossing so far is outside at the next.
+    outwards = sorted(branch.points, key=lambda p: p.value)
+    crossed = np.cumsum([0, *(len(p.multipliers) for p in outwards)])
+    assert [p.n_unstable for p in outwards] == crossed[:-1].tolist()
 
 
 # -- normal forms -----------------------------------------------------------------------------------------
@@ -605,6 +609,18 @@ def test_plot_draws_every_state_of_an_orbit_and_any_output() -> None:
     two = quick(network, parameter="bias", direction=[0.0, 1.0], start=-1.0, stop=1.0)
     assert plot_bifurcations(two).get_ylabel() == "state of unit 1"
     assert plot_bifurcations(two, output=0).get_ylabel() == "state of unit 0"
+
+
+def test_plot_marks_what_no_attractor_takes_part_in_small_and_hollow() -> None:
+    network = EchoStateNetwork(np.diag([1.0, 0.8]))
+    diagram = quick(network, start=0.5, stop=1.6, max_branches=1)
+    ax = plot_bifurcations(diagram)
+    marks = {float(m.get_xdata()[0]): m for m in ax.lines if m.get_marker() == "^"}
+    assert sorted(marks) == pytest.approx([1.0, 1.25])
+    first, second = (marks[v] for v in sorted(marks))
+    assert [p.n_unstable for p in diagram.points] == [0, 1]
+    assert first.get_markersize() > second.get_markersize()
+    assert second.get_markerfacecolor() == "white" != first.get_markerfacecolor()
 
 
 def test_plot_refuses_what_does_not_belong() -> None:

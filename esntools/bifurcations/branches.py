@@ -167,11 +167,11 @@ def _point(problem: Problem, event: Event) -> tuple[BifurcationPoint, tuple[Floa
     kind: BifurcationKind = event.kind
     directions: tuple[FloatArray, ...] = ()
     note = event.note
+    values = np.linalg.eigvals(problem.linearise(event.z)[1])
     if kind == "branch point":
         directions = tuple(branch_directions(problem, event))
         vertical = [abs(float(t[-1])) <= _VERTICAL for t in directions]
-        near = np.linalg.eigvals(problem.linearise(event.z)[1])
-        near = near[np.abs(near - 1.0) <= _SAME].astype(np.complex128)
+        near = values[np.abs(values - 1.0) <= _SAME].astype(np.complex128)
         if len(near) > 1:
             kind, note = "degenerate", f"{len(near)} multipliers are 1 at once"
             event = replace(event, multipliers=near)
@@ -179,14 +179,17 @@ def _point(problem: Problem, event: Event) -> tuple[BifurcationPoint, tuple[Floa
             kind = "pitchfork" if sum(vertical) == 1 else "branch point" if any(vertical) else "transcritical"
         else:
             note = "the branches do not cross transversally: degenerate to second order"
+    critical = np.min(np.abs(values[:, None] - event.multipliers), axis=1)
+    others = values[np.argsort(critical)[len(event.multipliers) :]]
     number = None if kind == "degenerate" else coefficient(problem, event, kind)
     if event.kind != "degenerate" and not problem.family.smooth:
         note = "the activation has kinks: no normal form"
     states = problem.orbit(event.z)
     states.setflags(write=False)
     return BifurcationPoint(
-        kind, problem.value(event.z[-1]), states, problem.period, event.multipliers, number,
-        criticality(kind, number), event.kind != "degenerate", event.error, event.residual, note,
+        kind, problem.value(event.z[-1]), states, problem.period, event.multipliers,
+        int(np.sum(np.abs(others) > 1.0)), number, criticality(kind, number), event.kind != "degenerate",
+        event.error, event.residual, note,
     ), directions  # fmt: skip
 
 

@@ -45,6 +45,8 @@ class BifurcationPoint:
     period : int
     multipliers : ndarray of complex
         The critical ones.
+    n_unstable : int
+        Number of other multipliers outside the unit circle: 0 where an attractor changes.
     coefficient : float or None
         Of the normal form, with |q| = 1, <p, q> = 1: :math:`\tfrac12\langle p, B(q, q)\rangle` at a fold, the
         cubic one at a pitchfork and a flip, :math:`d(0)` at a Neimark-Sacker point; None where it is not
@@ -66,6 +68,7 @@ class BifurcationPoint:
     states: FloatArray
     period: int
     multipliers: ComplexArray
+    n_unstable: int
     coefficient: float | None
     criticality: Criticality
     located: bool

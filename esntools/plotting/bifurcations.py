@@ -70,7 +70,8 @@ def plot_bifurcations(
     """Draw the branches of a bifurcation diagram against the parameter.
 
     Stable fixed points are black and stable orbits blue, both solid; what is unstable is grey and dashed.
-    Located bifurcations are marked by kind. A closed form is drawn as a broad pale band behind the branches
+    Located bifurcations are marked by kind, small and hollow where they happen to what is unstable before and
+    after. A closed form is drawn as a broad pale band behind the branches
     and open rings around its bifurcations: where numbers and formulas agree, lines run inside the band and
     marks inside the rings.
 
@@ -129,7 +130,11 @@ def plot_bifurcations(
         # The many states of a long orbit would hide each other.
         size = max(5.5 - 0.9 * np.log2(point.period), 2.5)
         for y in np.atleast_1d(coordinate(point.states)):
-            ax.plot(point.value, y, ls="", marker=marker, ms=size, mfc=colour, mec="white", mew=0.6, zorder=6)
+            if point.n_unstable:
+                look: dict[str, Any] = {"ms": 0.6 * size, "mfc": "white", "mec": colour, "zorder": 5}
+            else:
+                look = {"ms": size, "mfc": colour, "mec": "white", "zorder": 6}
+            ax.plot(point.value, y, ls="", marker=marker, mew=0.6, **look)
     for kind in dict.fromkeys(p.kind for p in diagram.points):
         marker, colour = _MARKS[kind]
         label = "Neimark–Sacker" if kind == "neimark-sacker" else kind
