@@ -153,6 +153,17 @@ MISUSES = {
     "verify m.npz --constant a": "verify --constant: 'a'; must be numbers separated by commas",
     "verify m.npz --zero --any": "verify --any: given with --zero; only one of them may stand",
     "models extra": "models extra: not understood",
+    "fixed-points m.npz --budget 5": "fixed-points --budget: given without --complete",
+    "fixed-points m.npz --complete --certify": "fixed-points --certify: given with --complete; only one",
+    "orbits m.npz": "orbits --period: missing; required; see esntools orbits --help",
+    "orbits m.npz --period 0": "orbits --period: '0'; must be a whole number from 1",
+    "bifurcations m.npz --from 1": "bifurcations --to: missing",
+    "bifurcations m.npz --from 0 --to 1 --parameter leek": "bifurcations --parameter: 'leek'; not a choice; ",
+    "lyapunov m.npz --exponents some": "lyapunov --exponents: 'some'; must be a whole number from 1, or all",
+    "echo-index m.npz": "echo-index options: missing; one of --inputs, --zero",
+    "echo-index m.npz --zero --symbol 1": "echo-index --symbol: given with --zero; only one of them",
+    "echo-index m.npz --symbol 1 --runs 3:2": "echo-index --runs: '3:2'; must be LO:HI, LO: or N",
+    "compare a.npy": "compare LEARNED: missing",
 }
 
 

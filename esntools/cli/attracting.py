@@ -10,7 +10,7 @@ import numpy as np
 
 from esntools._typing import Document
 from esntools.cli.console import DONE, NO, UNDECIDED, ProgressLine
-from esntools.cli.dynamics import PICTURES
+from esntools.cli.dynamics import PICTURES, counted
 from esntools.cli.sources import (
     check_writable,
     count_inputs,
@@ -95,7 +95,9 @@ def basins_command(options: Namespace, progress: ProgressLine) -> int:
             rng=options.seed or 0, progress=progress,
         )  # fmt: skip
         save_figure(plot_basins(picture).figure, options.plot)
-    progress.say(f"{len(found.attractors)} attractors reached from {len(found.labels)} random starts")
+    progress.say(
+        f"{counted(len(found.attractors), 'attractor')} reached from {len(found.labels)} random starts"
+    )
     for a, share, (low, high), y in zip(found.attractors, found.shares, found.intervals, outputs):
         kind = f"cycle of {a.period}" if (a.period or 1) > 1 else a.kind
         at = "" if y is None else " at mean output " + ", ".join(f"{v:.6g}" for v in y.mean(axis=0))
@@ -128,7 +130,7 @@ def _plane(
     _, _, axes = np.linalg.svd(rows, full_matrices=False)
     e1, e2 = (v * np.sign(v[np.argmax(np.abs(v))]) for v in axes[:2])
     across = np.column_stack([e1, e2])
-    reach = 1.5 * float(np.max(np.abs((ends - origin) @ across)))
+    reach = 1.25 * float(np.max(np.abs((ends - origin) @ across)))
     if reach <= 1e-6:
         reach = float(np.max(np.abs((states - origin) @ across)))
     reach = max(reach, 1e-3)
@@ -314,9 +316,10 @@ def compare_command(options: Namespace, progress: ProgressLine) -> int:
         word = {True: "agrees", False: "differs", None: "undecided"}[m.agrees]
         values = "" if m.true is None or m.learned is None else f", {m.learned:.4g} for {m.true:.4g}"
         far = "" if m.distance is None else f" by {m.distance:.3g} of {m.allowed:.3g} allowed"
-        progress.say(f"  {m.name}: {word}{far}{values}")
-    if not result.measures or result.verdict == "undecided":
-        for reason in result.reasons:
+        why = f" ({m.note})" if m.agrees is None and m.note else ""
+        progress.say(f"  {m.name}: {word}{far}{values}{why}")
+    for reason in result.reasons:
+        if reason.partition(":")[0] not in result.measures:
             progress.say(f"  {reason}")
     return {"equivalent": DONE, "different": NO}.get(result.verdict, UNDECIDED)
 

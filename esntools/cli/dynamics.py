@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from esntools._typing import FloatArray
     from esntools.network import EchoStateNetwork
 
-__all__ = ["PICTURES", "bifurcations_command", "fixed_points_command", "lyapunov_command", "orbits_command"]
+__all__ = [
+    "PICTURES", "bifurcations_command", "counted", "fixed_points_command", "lyapunov_command",
+    "orbits_command",
+]  # fmt: skip
 
 PICTURES = (".svg", ".pdf", ".png")
 
@@ -36,10 +39,15 @@ def _at_output(output: FloatArray | None) -> str:
     return "" if output is None else " at output " + ", ".join(f"{v:.6g}" for v in output)
 
 
+def counted(n: int, word: str) -> str:
+    """Return the number with its noun."""
+    return f"{n} {word}" if n == 1 else f"{n} {word}{'es' if word.endswith('ch') else 's'}"
+
+
 def _kind(stable: bool | None, n_unstable: int | None, reason: str = "") -> str:
     if n_unstable is None:
         return f"of undecided stability ({reason})"
-    return "stable" if stable else f"{n_unstable} unstable direction{'s' * (n_unstable != 1)}"
+    return "stable" if stable else counted(n_unstable, "unstable direction")
 
 
 # -- fixed points --------------------------------------------------------------------------------------------
@@ -105,9 +113,8 @@ def _found(
         options.output,
     )
     stable = sum(bool(point.stable) for point in found)
-    progress.say(
-        f"{len(points)} fixed points, {stable} stable; index sum {found.index_sum}, audit {found.audit}"
-    )
+    number = counted(len(points), "fixed point")
+    progress.say(f"{number}, {stable} stable; index sum {found.index_sum}, audit {found.audit}")
     for point in found:
         progress.say(
             f"  {_kind(point.stable, point.n_unstable)}{_at_output(point.output)}, "
@@ -165,7 +172,7 @@ def _enumerated(
         options.output,
     )
     what = "proved to be all" if found.complete else f"proved; others may be missing: {found.reason}"
-    progress.say(f"{len(found)} fixed points, {len(found.stable)} stable; {what}")
+    progress.say(f"{counted(len(found), 'fixed point')}, {len(found.stable)} stable; {what}")
     for point, y in zip(found, outputs):
         progress.say(f"  {_kind(point.stable, point.n_unstable, point.reason)}{_at_output(y)}")
     return DONE if found.complete else UNDECIDED
@@ -212,7 +219,7 @@ def orbits_command(options: Namespace, progress: ProgressLine) -> int:
         options.output,
     )
     progress.say(
-        f"{len(found)} orbits of period {found.period}, {sum(o.stable for o in found)} stable; "
+        f"{counted(len(found), 'orbit')} of period {found.period}, {sum(o.stable for o in found)} stable; "
         f"index sum {found.index_sum}, audit {found.audit}"
     )
     for orbit in found:
@@ -304,7 +311,7 @@ def bifurcations_command(options: Namespace, progress: ProgressLine) -> int:
         save_figure(plot_bifurcations(diagram, **drawn).figure, options.plot)
     verdicts = [a.verdict for a in diagram.audit]
     progress.say(
-        f"{len(diagram)} branches, {len(diagram.points)} bifurcations; index sums: "
+        f"{counted(len(diagram), 'branch')}, {counted(len(diagram.points), 'bifurcation')}; index sums: "
         f"{verdicts.count('passed')} of {len(verdicts)} audits passed"
     )
     for point in diagram.points:
