@@ -33,6 +33,7 @@ from esntools.bifurcations import (
 from esntools.bifurcations.families import NetworkFamily
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import find_fixed_points
+from esntools.gated import GRU
 from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.bifurcations import plot_bifurcations
@@ -308,6 +309,30 @@ def test_branches_hold_what_a_scan_finds(seed: int) -> None:
                 network.scaled, point.x, point.value - step, point.value + step, point.period
             )
             assert point.value == pytest.approx(naive, abs=1e-7)
+
+
+def test_a_gated_unit_is_a_family_like_any_other() -> None:
+    """A GRU whose rest state flips subcritically: the orbit of period 2 is born unstable and folds back."""
+    rng = np.random.default_rng(1)
+    W, b_in, b = rng.normal(size=(12, 4)), 0.3 * rng.normal(size=12), 0.3 * rng.normal(size=12)
+
+    def gru(gain: float) -> GRU:
+        return GRU(np.zeros((12, 0)), gain * W, b_in, b)
+
+    diagram = quick(gru, parameter="gain of the GRU", start=0.1, stop=4.0)
+    fold, flip = diagram.points
+    assert (fold.kind, fold.period, flip.kind, flip.criticality) == ("fold", 2, "flip", "subcritical")
+    assert fold.value < flip.value
+    for point in (fold, flip):
+        x = naive_orbit(gru(point.value), point.x, point.period)
+        # Powell's method meets a fold only to the root of its tolerance.
+        assert x == pytest.approx(point.x, abs=1e-5)
+        mu = naive_multipliers(gru(point.value), point.x, point.period)
+        assert np.min(np.abs(mu - point.multipliers[0])) < 1e-6
+    near = flip.value - 0.2
+    (orbit,) = [b for b in diagram if b.period == 2]
+    sides = np.abs(orbit.values - near) < 0.2
+    assert set(orbit.n_unstable[sides].tolist()) == {0, 1}
 
 
 @pytest.mark.parametrize("b", [0.1, 0.4])
