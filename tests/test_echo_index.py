@@ -30,6 +30,7 @@ from esntools.echo_index.bounds import proved_bounds
 from esntools.echo_index.dwell import contracts, rest_points, survives
 from esntools.echo_index.reduction import coordinates
 from esntools.echo_index.responses import leading_exponents, make_starts, pullback, trajectories
+from esntools.echo_index.runs import nothing_between
 from esntools.echo_index.scalar import at_most, leaves_gap, regions, word_responses
 from esntools.errors import InvalidInputError
 from esntools.inputs import AnyInput, Constant, InputAlphabet, InputBox, InputSignal, Zero
@@ -152,7 +153,7 @@ def test_the_fold_in_the_input() -> None:
         (Constant(B), 1, 1),
         (PeriodicInput(np.repeat(SYMBOLS, [10, 5], axis=0)), 2, 2),
         (PeriodicInput(np.repeat(SYMBOLS, [2, 5], axis=0)), 1, 1),
-        (SwitchingInput(SYMBOLS, min_length=[3, 1], max_length=[None, 5]), 2, None),
+        (SwitchingInput(SYMBOLS, min_length=[3, 1], max_length=[None, 5]), 2, 2),
     ],
 )
 def test_proved_ends(inputs: Any, lower: int, upper: int | None) -> None:
@@ -172,7 +173,7 @@ def test_an_almost_sure_index_below_the_count() -> None:
     bounds = proved_bounds(two_neurons(), law)
     assert (bounds.lower, bounds.upper, bounds.almost_sure) == (1, None, 1)
     held = SwitchingInput(SYMBOLS, min_length=[3, 1], max_length=[None, 5])
-    assert proved_bounds(two_neurons(), held).almost_sure is None
+    assert proved_bounds(two_neurons(), held).almost_sure == 2
 
 
 def test_the_boundary_solution_of_a_word() -> None:
@@ -236,8 +237,13 @@ def test_the_scan_of_the_authors(table: DwellTimes) -> None:
             # Their runs count repetitions after the first symbol, and B has at least two steps.
             m, M = repeats_a + 1, max(repeats_b, 2)
             word = np.repeat(SYMBOLS, [m, M], axis=0)
-            u = np.tile(word, (math.ceil(1000 / len(word)), 1))[-1000:]
-            count = pullback(net, u, starts).count
+            for steps in (1000, 4000, 16000, 64000):
+                # Next to the stairs states approach each other so slowly that longer runs are needed.
+                u = np.tile(word, (math.ceil(steps / len(word)), 1))[-steps:]
+                found = pullback(net, u, starts)
+                if found.unsettled == 0:
+                    break
+            count = found.count
             assert count == table.responses(m, M), (m, M)
             guaranteed += count == 2
     assert guaranteed == 838
@@ -253,7 +259,8 @@ def test_the_random_scan_of_the_authors(T: int, table: DwellTimes) -> None:
     for m in range(2, 42):
         for M in (2, *range(2, 41)):
             law = SwitchingInput(SYMBOLS, min_length=[m, 2], max_length=[max(m, 40), M], stay=[0.9, 0.95])
-            count = pullback(net, law.series(T, rng), starts).count
+            found = pullback(net, law.series(T, rng), starts)
+            count = found.count
             if table.responses(m, M) == 2:
                 assert count == 2, (m, M)
             else:
@@ -386,6 +393,20 @@ def test_empty_tables_say_why() -> None:
         dwell_time_table(two_neurons(), SYMBOLS, hold=2)
     with pytest.raises(InvalidInputError, match="max_length"):
         dwell_time_table(two_neurons(), SYMBOLS, max_length=0)
+
+
+@pytest.mark.parametrize(("m", "M"), [(1, 1), (3, 5), (5, 8)])
+def test_exactly_two_under_limited_runs(m: int, M: int) -> None:
+    """Between the two responses all states part: two, not more; and nothing is claimed when one is lost."""
+    c = unit_two()
+    hold, other = c.under(SYMBOLS[0]), c.under(SYMBOLS[1])
+    assert nothing_between(hold, other, m, M)
+    assert not nothing_between(hold, other, m, M + 4)
+    # Admissible sequences by chance: what does not join a response within 3000 steps is next to a boundary.
+    rng, net = np.random.default_rng(m), two_neurons()
+    law = SwitchingInput(SYMBOLS, min_length=[m, 1], max_length=[m + 3, M], stay=[0.5, 0.9])
+    starts = np.column_stack([np.zeros(201), np.linspace(-1.0, 1.0, 201)])
+    assert pullback(net, law.series(3000, rng), starts).count == 2
 
 
 def test_no_contraction_and_no_escape_where_there_is_none() -> None:

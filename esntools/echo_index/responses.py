@@ -169,10 +169,13 @@ def _groups(n: int, gaps: list[FloatArray]) -> tuple[IntArray, int]:
     rates = np.diff(np.log(np.maximum(np.array(gaps), 1e-300)), axis=0)
     mean, error = rates.mean(axis=0), rates.std(axis=0, ddof=1) / math.sqrt(len(rates))
     t = float(scipy.stats.t.ppf(0.995, len(rates) - 1))
-    # A distance that stays within bounds has a mean rate of zero, whatever its swings.
-    falls = (mean < -t * error) & (len(rates) * mean < -math.log(10.0))
-    group = connected_components(falls | np.eye(n, dtype=bool), directed=False)[1].astype(np.intp)
-    uncertain = (group[:, None] != group[None, :]) & (gaps[-1] < 1e-6) & (mean < 0.0)
+    # A distance that stays within bounds has a mean rate of zero, whatever its swings; one that tends to a
+    # distance between two responses falls ever more slowly.
+    falls = (mean < -t * error) & (rates[-3:].mean(axis=0) < 0.5 * mean)
+    same = falls & (len(rates) * mean < -math.log(10.0))
+    group = connected_components(same | np.eye(n, dtype=bool), directed=False)[1].astype(np.intp)
+    apart = group[:, None] != group[None, :]
+    uncertain = apart & (falls | ((gaps[-1] < 1e-6) & (mean < 0.0)))
     return group, int(np.sum(uncertain)) // 2
 
 

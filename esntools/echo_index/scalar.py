@@ -19,6 +19,7 @@ from esntools._typing import Document, FloatArray
 from esntools.echo_index.dwell import rest_points, survives
 from esntools.echo_index.laws import EchoInput, PeriodicInput, SwitchingInput
 from esntools.echo_index.reduction import Coordinate, Family, coordinates, divided, fixed_intervals
+from esntools.echo_index.runs import nothing_between
 from esntools.inputs import Constant, InputAlphabet, InputBox, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 
@@ -305,7 +306,9 @@ def _class_bounds(
     if found and time.perf_counter() < deadline and at_most(family, found, starts):
         upper = lower
     if isinstance(inputs, SwitchingInput) and upper is None:
-        lower = max(lower, _by_runs(c, inputs))
+        kept, exact = _by_runs(c, inputs)
+        if kept > lower:
+            lower, upper = kept, kept if exact else None
     almost, why = upper, ""
     if upper is None and lower == 1 and len(found) == 1:
         why = _forgets(c, inputs, family, _widened(family, found)[0])
@@ -323,9 +326,9 @@ def _corners(c: Coordinate, low: FloatArray, high: FloatArray, share: float) -> 
     ]  # fmt: skip
 
 
-def _by_runs(c: Coordinate, inputs: SwitchingInput) -> int:
-    """Return how many responses the limits of the runs keep alive, whichever symbol holds; 0 if unknown."""
-    best = 0
+def _by_runs(c: Coordinate, inputs: SwitchingInput) -> tuple[int, bool]:
+    """Return how many responses the limits of the runs keep alive (0: unknown), and whether exactly."""
+    best = 0, False
     # With three symbols the others may follow each other without end.
     for s in range(2 if len(inputs.symbols) == 2 else 0):
         longest = inputs.max_length[1 - s]
@@ -334,7 +337,8 @@ def _by_runs(c: Coordinate, inputs: SwitchingInput) -> int:
         if longest is None or points is None or len(points) == 1:
             continue
         if survives(hold, other, inputs.min_length[s], longest)[0] == "kept":
-            best = max(best, (len(points) + 1) // 2)
+            exact = nothing_between(hold, other, inputs.min_length[s], longest)
+            best = max(best, ((len(points) + 1) // 2, exact))
     return best
 
 
