@@ -190,6 +190,8 @@ def test_maps_to_which_the_audit_does_not_apply_say_why() -> None:
     np.testing.assert_allclose(affine[0].x, 2.0, atol=1e-12)
     assert (len(affine), affine.audit) == (1, "not applicable")
     assert "affine" in affine.audit_reason
+    shift = find_fixed_points(EchoStateNetwork([[1.0]], b=1.0, activation="identity"))
+    assert (len(shift), shift.audit) == (0, "not applicable")
     relu = find_fixed_points(EchoStateNetwork([[-0.5, 0.0], [0.0, 0.5]], b=1.0, activation="relu"))
     np.testing.assert_allclose(relu[0].x, [2.0 / 3.0, 2.0], atol=1e-12)
     assert relu.audit == "not applicable"
@@ -314,6 +316,12 @@ def test_misuse_is_refused() -> None:
         find_fixed_points(EchoStateNetwork([[0.5]]), n_starts=0)
     with pytest.raises(InvalidInputError, match="tol"):
         find_fixed_points(EchoStateNetwork([[0.5]]), tol=0.1)
+    with pytest.raises(InvalidInputError, match="n_eigenvalues"):
+        find_fixed_points(EchoStateNetwork([[0.5]]), n_eigenvalues=0)
+    with pytest.raises(InvalidInputError, match="constant input"):
+        find_fixed_points(driven, [[1.0], [2.0]])
+    with pytest.raises(InvalidInputError, match="Map"):
+        find_fixed_points(np.eye(2))  # type: ignore[arg-type]
 
 
 @pytest.mark.slow

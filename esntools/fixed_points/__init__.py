@@ -84,7 +84,7 @@ def find_fixed_points(
     u : array_like, shape (n_inputs,), optional
         The constant input; not for an autonomous map.
     starts : array_like, shape (n, n_units), optional
-        States to start from, e.g. of a trajectory on the attractor.
+        States to start from, e.g. of a trajectory on the attractor; rows that are not finite are left out.
     n_starts : int
         How many states to start from in a round: of each family of seeds up to 150 units, of all families
         together above. Default 256.
@@ -136,6 +136,8 @@ def find_fixed_points(
         starts = np.atleast_2d(np.asarray(starts, dtype=np.float64))
         if starts.ndim != 2 or starts.shape[1] != n:
             raise InvalidInputError("starts", f"shape {starts.shape}", f"must have shape (n, n_units = {n})")
+        starts = starts[np.all(np.isfinite(starts), axis=1)]
+        starts = starts if len(starts) else None
     # One draw only: what a caller takes next from its generator does not depend on how the search went.
     own = np.random.default_rng(np.random.default_rng(rng).integers(2**63))
     search = Search(system, u, tol, own, n_eigenvalues)

@@ -16,13 +16,13 @@ import scipy.linalg
 from esntools._typing import BoolArray, FloatArray
 from esntools.fixed_points.equations import Derivative, Equation, residuals
 
-__all__ = ["DENSE_LIMIT", "Deflation", "anderson", "newton", "polish"]
+__all__ = ["DENSE_LIMIT", "ESCAPED", "Deflation", "anderson", "newton", "polish"]
 
 #: Up to this many unknowns a Newton direction comes from LU, above it from GMRES.
 DENSE_LIMIT: Final = 150
 
-# States beyond this are not going to come back; only unbounded maps reach it.
-_ESCAPED: Final = 1e8
+#: States beyond this are not going to come back; only unbounded maps reach it.
+ESCAPED: Final = 1e8
 
 
 # A row this near to a root (root mean square) and its residual this small is on its last way to it. Two
@@ -86,7 +86,7 @@ def anderson(
             finite = np.isfinite(residual)
             better = finite & (residual < best_residual[rows])
             best[rows[better]], best_residual[rows[better]] = X[better], residual[better]
-            keep = (residual > tol) & (residual < _ESCAPED) & finite
+            keep = (residual > tol) & (residual < ESCAPED) & finite
             if known is not None and iteration % _ABSORB_EVERY == _ABSORB_EVERY - 1:
                 roots, late = _absorbed(roots, best[best_residual <= tol], X, keep & (residual < _NEAR))
                 best_residual[rows[late]] = np.inf
@@ -95,7 +95,7 @@ def anderson(
                 break
             # Copying the histories costs as much as an iteration: compress only when many rows are done, or
             # when one has escaped (its overflow would spoil the batched solve).
-            if keep.sum() < 0.8 * len(keep) or not np.all(residual < _ESCAPED):
+            if keep.sum() < 0.8 * len(keep) or not np.all(residual < ESCAPED):
                 rows, X, F, dF, dG, gram = rows[keep], X[keep], F[keep], dF[keep], dG[keep], gram[keep]
                 if iteration:
                     X_old, F_old = X_old[keep], F_old[keep]
@@ -271,7 +271,7 @@ def newton(
             residual = residuals(equation, X[rows])
             better = residual < out_residual[rows]
             out[rows[better]], out_residual[rows[better]] = X[rows[better]], residual[better]
-            alive = (residual > tol) & (kicks[rows] < 3) & (np.max(np.abs(X[rows]), axis=1) < _ESCAPED)
+            alive = (residual > tol) & (kicks[rows] < 3) & (np.max(np.abs(X[rows]), axis=1) < ESCAPED)
             alive &= np.isfinite(residual)
             if iteration % patience == 0:
                 alive &= out_residual[rows] <= 0.5 * checkpoint[rows]

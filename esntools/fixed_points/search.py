@@ -22,6 +22,7 @@ from esntools.fixed_points.multipliers import leading_multipliers, sorted_multip
 from esntools.fixed_points.points import Audit, FixedPoint
 from esntools.fixed_points.root_search import (
     DENSE_LIMIT,
+    ESCAPED,
     Deflation,
     anderson,
     newton,
@@ -235,6 +236,9 @@ class Search:
         equation = self.equation
         if self.odd:
             X, r = np.vstack([X, -X]), np.concatenate([r, r])
+        # x = x + 1 is solved to any relative precision by a large x.
+        inside = np.max(np.abs(X), axis=1, initial=0.0) < ESCAPED
+        X, r = X[inside], r[inside]
         X = self._representatives(X, np.pad(r, (0, len(X) - len(r))), merge)
         if len(X) == 0:
             return 0
@@ -258,7 +262,9 @@ class Search:
         new: list[FloatArray] = []
         sizes: list[float] = []
         for i in np.argsort(residual, kind="stable"):
-            if not residual[i] <= allowed[i] or self._known(X[i], new, allowed[i]):
+            if not residual[i] <= allowed[i] or np.max(np.abs(X[i])) >= ESCAPED:
+                continue
+            if self._known(X[i], new, allowed[i]):
                 continue
             new.append(X[i])
             sizes.append(float(residual[i]))
@@ -392,7 +398,7 @@ class Search:
             )
         if not isinstance(self.system, EchoStateNetwork | GRU | LSTM):
             box = state_box(self.system)
-            if box is None:
+            if box is None or not np.all(np.isfinite(box)):
                 return "not applicable", "no box is known that the map sends into itself", total
             depth = np.min(np.minimum(self.states() - box[0], box[1] - self.states()), axis=1, initial=np.inf)
             if np.any(np.abs(depth) <= 1e-9):

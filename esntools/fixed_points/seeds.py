@@ -78,6 +78,8 @@ def _runs(
     """Return states along runs from random states of growing size."""
     n = system.n_units
     box = state_box(system)
+    if box is not None and not np.all(np.isfinite(box)):
+        box = None
     low, high = (-1.0, 1.0) if box is None else box
     X = rng.uniform(low, high, (n_runs, n))
     X *= np.linspace(0.05, 1.0 if box is not None else 3.0, n_runs)[:, None]
