@@ -37,6 +37,7 @@ from esntools.basins.runs import Runner
 from esntools.basins.statistics import components, mean_and_error, threshold
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import FixedPoints, find_fixed_points
+from esntools.gated import GRU
 from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.basins import plot_basins
@@ -714,6 +715,23 @@ def test_inputs_of_any_map_are_held() -> None:
         assert one.labels.tolist() == two.labels.tolist()
         np.testing.assert_allclose([a.mean for a in one.attractors], [a.mean for a in two.attractors])
         assert len(one.attractors) == (2 if u == 0.1 else 1)
+
+
+@pytest.mark.slow
+def test_a_gated_cell_with_two_attractors() -> None:
+    rng = np.random.default_rng(1)
+    n = 8
+    cell = GRU(
+        rng.standard_normal((3 * n, 0)), 2.0 * rng.standard_normal((3 * n, n)), rng.standard_normal(3 * n),
+        rng.standard_normal(3 * n),
+    )  # fmt: skip
+    found = basins(cell, n_starts=20)
+    states = [a.states for a in found.attractors]
+    assert len(states) == 2
+    assert found.labels.tolist() == [naive_label(cell, x, states, 10_000) for x in found.starts]
+    edge = find_edge_state(cell, states[0][0], states[1][0])
+    assert edge.checked
+    np.testing.assert_allclose(cell.step(edge.x), edge.x, atol=1e-12)
 
 
 def test_progress_and_quadratic_feedback() -> None:

@@ -96,6 +96,12 @@ def _unstable_space(system: Map, cycle: Cycle, n_unstable: int) -> FloatArray:
         J = np.eye(n)
         for x in cycle.states:
             J = system.jacobian(x) @ J
+        if n_unstable == 1:
+            # One solution with the nearly singular J - lambda: far cheaper than a Schur form.
+            shift = cycle.multipliers[0].real * (1.0 + 1e-10)
+            v = scipy.linalg.solve(J - shift * np.eye(n), np.cos(np.arange(n, dtype=np.float64)))
+            v = scipy.linalg.solve(J - shift * np.eye(n), v / np.linalg.norm(v))
+            return np.asarray(v[None] / np.linalg.norm(v))
         _, Z, k = scipy.linalg.schur(J, output="real", sort=lambda re, im=0.0: re * re + im * im > 1.0)
         return np.asarray(Z[:, :k].T)
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((n, n_unstable)))[0]
