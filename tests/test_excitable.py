@@ -13,7 +13,7 @@ from naive_dynamics import naive_destination
 
 from esntools.errors import FileFormatError, InvalidInputError
 from esntools.excitable import excitable_network, read_graph, visit_graph, write_graph
-from esntools.excitable.basins import Basins, wilson_interval
+from esntools.excitable.basins import Basins, random_states, wilson_interval
 from esntools.fixed_points import find_fixed_points
 from esntools.network import EchoStateNetwork, Readout
 
@@ -69,9 +69,13 @@ def test_two_independent_bits() -> None:
     assert (graph.graph["audit"], graph.graph["index_sum"], graph.graph["n_saddles"]) == ("passed", 1, 5)
     ends = sorted(s["connects"] for s in graph.graph["saddles"] if s["connects"])
     assert ends == [[0, 1], [0, 2], [1, 3], [2, 3]]
+    # The basins are the quadrants: the shares are counts of signs, exactly.
+    drawn = random_states(two_bits(), 400, np.random.default_rng(0).spawn(2)[1])
+    signs = 2 * (drawn[:, 0] > 0.0) + (drawn[:, 1] > 0.0)
     for k in graph:
         low, high = graph.nodes[k]["share_interval"]
-        assert low < 0.25 < high
+        assert graph.nodes[k]["share"] == np.mean(signs == k)
+        assert (low, high) == wilson_interval(int(np.sum(signs == k)), 400)
         assert graph.nodes[k]["radius"] == pytest.approx(1.5 * (1.0 - M * M), abs=1e-12)
     assert sum(graph.nodes[k]["share"] for k in graph) == 1.0
 

@@ -218,7 +218,8 @@ def excitable_network(
         raise InvalidInputError("max_amplitude", str(max_amplitude), "must be positive")
     if not 1e-12 <= tolerance <= 1e-3:
         raise InvalidInputError("tolerance", str(tolerance), "must lie in [1e-12, 1e-3]")
-    generator = np.random.default_rng(rng)
+    # Streams of their own: the states sampled do not depend on how many numbers the search draws.
+    generator, sampling = np.random.default_rng(rng).spawn(2)
     driven = fastest_form(network)
     quiet = driven.at_input(np.zeros(network.n_inputs))
     silent = network.at_input(np.zeros(network.n_inputs))
@@ -228,7 +229,7 @@ def excitable_network(
 
     if fixed_points is None:
         fixed_points = find_fixed_points(silent, starts=starts, rng=generator, progress=share_of(0.0, 0.3))
-    random = random_states(network, n_random, generator)
+    random = random_states(network, n_random, sampling)
     basins = Basins(quiet, fixed_points, relax_steps)
     labels = basins.label(random)
     lost = random[labels < 0]
