@@ -273,18 +273,6 @@ def _krawczyk(
     return worst * (1.0 + (r + 8) * _U2)
 
 
-def _unique(T: Any, radius: Any) -> bool:
-    """Whether T contracts the box: then it holds at most one fixed point."""
-    r = len(radius)
-    for i in range(r):
-        spread = 0.0
-        for j in range(r):
-            spread += T[i, j] * radius[j]
-        if not spread * (1.0 + (r + 8) * _U2) < radius[i] * (1.0 - 1e-9):
-            return False
-    return True
-
-
 def _middle(lo: Any, hi: Any, y: Any, radius: Any) -> None:
     for i in range(len(lo)):
         y[i] = 0.5 * (lo[i] + hi[i])
@@ -313,7 +301,8 @@ def _proved(
     assess(system, y, radius, False, forward, g, g_error, S, S_error)
     preconditioned(C, S, S_error, T)
     _krawczyk(C, T, y, radius, g, g_error, middle, reach)
-    return _unique(T, radius) and _inside(middle, reach, y, radius)
+    # reach is more than T radius: inside means that T contracts, too, hence at most one fixed point.
+    return bool(_inside(middle, reach, y, radius))
 
 
 def _box(
@@ -481,7 +470,6 @@ assess = _compiled(assess)
 _inverse = _compiled(_inverse)
 preconditioned = _compiled(preconditioned)
 _krawczyk = _compiled(_krawczyk)
-_unique = _compiled(_unique)
 _middle = _compiled(_middle)
 _inside = _compiled(_inside)
 _proved = _compiled(_proved)
