@@ -324,6 +324,17 @@ def test_misuse_is_refused() -> None:
         find_fixed_points(np.eye(2))  # type: ignore[arg-type]
 
 
+def test_a_chaotic_network_above_the_dense_limit_is_searched_by_every_means() -> None:
+    """Few of its points are found by iteration: Newton-GMRES and deflation have their turn."""
+    rng = np.random.default_rng(5)
+    network = EchoStateNetwork(1.5 * rng.standard_normal((160, 160)) / np.sqrt(160.0), b=0.01)
+    found = find_fixed_points(network, n_starts=24, max_rounds=3)
+    soft = find_fixed_points(network, n_starts=24, max_rounds=2)
+    assert soft.audit == "failed"
+    assert len(found) > len(soft)
+    check_points(network, found)
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_27_points_at_501_units() -> None:

@@ -132,7 +132,7 @@ class Search:
             slow = self.rng.permutation(np.flatnonzero(~near & np.isfinite(r)))[:_HARD_ROWS]
             harder = np.vstack([Y[slow].astype(np.float64), seeds[slow[: _HARD_ROWS // 2]]])
             X = np.vstack([X, self._newton(harder, chunk)])
-        return self.accept(X, r[near], merge=1e-3)
+        return self.accept(X, np.pad(r[near], (0, len(X) - int(near.sum()))), merge=1e-3)
 
     def _newton(self, X: FloatArray, chunk: int) -> FloatArray:
         parts = [
@@ -239,7 +239,7 @@ class Search:
         # x = x + 1 is solved to any relative precision by a large x.
         inside = np.max(np.abs(X), axis=1, initial=0.0) < ESCAPED
         X, r = X[inside], r[inside]
-        X = self._representatives(X, np.pad(r, (0, len(X) - len(r))), merge)
+        X = self._representatives(X, r, merge)
         if len(X) == 0:
             return 0
         scale = np.maximum(1.0, np.max(np.abs(X), axis=1))
