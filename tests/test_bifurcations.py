@@ -410,6 +410,20 @@ def test_an_isola_is_a_closed_curve() -> None:
     assert np.hypot(branch.values, branch.states[:, 0, 0]) == pytest.approx(np.ones(len(branch)), abs=1e-10)
 
 
+def test_a_bubble_between_two_pitchforks_is_followed_once() -> None:
+    """x (1 + .2 (1/4 - v^2 - x^2)): a circle of radius 1/2 that crosses the branch x = 0 twice."""
+    family = scalar(
+        lambda x, v: x * (1.0 + 0.2 * (0.25 - v * v - x * x)),
+        lambda x, v: 1.0 + 0.2 * (0.25 - v * v) - 0.6 * x * x,
+    )
+    diagram = quick(family, parameter="v", start=-1.0, stop=1.0, n_values=2, starts=[(-1.0, [0.0], 1)])
+    assert values_of(diagram, "pitchfork") == pytest.approx([-0.5, 0.5], abs=1e-13)
+    (bubble,) = [b for b in diagram if np.ptp(b.states) > 0.1]
+    assert bubble.ends == ("closed", "closed")
+    assert len(bubble) < 200
+    assert len(diagram) == 2
+
+
 def test_an_orbit_lives_between_two_flips() -> None:
     diagram = quick(one(-4.0, leak_rate=0.6), parameter="bias", start=-4.0, stop=4.0)
     (orbit,) = [b for b in diagram if b.period == 2]

@@ -15,7 +15,7 @@ from esntools.bifurcations.families import Problem
 from esntools.bifurcations.normal_forms import branch_directions, coefficient, criticality
 from esntools.bifurcations.results import BifurcationKind, BifurcationPoint, Branch
 
-__all__ = ["Steps", "TracedBranch", "follow", "is_on", "start_node"]
+__all__ = ["Steps", "TracedBranch", "crossing_states", "follow", "is_on", "start_node"]
 
 #: A crossing branch whose tangent has less of the parameter than this is a pitchfork's.
 _VERTICAL: Final = 1e-4
@@ -76,7 +76,7 @@ def is_on(problem: Problem, Z: FloatArray, z: FloatArray, tangent: FloatArray, r
         if not candidates:
             continue
         row = problem.weights * tangent
-        if point is not z and np.max(np.abs(x - z[:-1])) > 0.0:
+        if np.any(x != z[:-1]):
             node = start_node(problem, point)
             if node is None:
                 continue

@@ -206,14 +206,14 @@ def trace(
                 continue
         nodes.append(new)
         found.append(on_step or [])
-        if closes and len(nodes) > 5 and _returned(problem, nodes):
+        if closes and len(nodes) > 5 and _returned(problem, nodes, quiet):
             return nodes, found, "closed"
         if fast and problem.dot(new.tangent, node.tangent) >= 0.995:
             step = min(1.5 * step, max_step * max(1.0, problem.norm(np.append(new.z[:-1], 0.0))))
     return nodes, found, "length"
 
 
-def _returned(problem: Problem, nodes: list[Node]) -> bool:
+def _returned(problem: Problem, nodes: list[Node], born: bool) -> bool:
     """Whether the last step passed the first node."""
     first, a, b = nodes[0], nodes[-2], nodes[-1]
     row = problem.weights * first.tangent
@@ -221,7 +221,12 @@ def _returned(problem: Problem, nodes: list[Node]) -> bool:
     chord = problem.norm(b.z - a.z)
     if not before < 0.0 <= after or problem.norm(b.z - first.z) > 2.0 * chord:
         return False
-    z = problem.correct(a.z - before / (after - before) * (b.z - a.z), row, float(row @ first.z))
+    passed = a.z - before / (after - before) * (b.z - a.z)
+    if born:
+        # At a branch point the corrector is singular: the chord must do, and the direction.
+        aligned = min(problem.dot(node.tangent, first.tangent) for node in (a, b)) > 0.9
+        return aligned and problem.norm(passed - first.z) <= 0.25 * chord
+    z = problem.correct(passed, row, float(row @ first.z))
     return z is not None and problem.norm(z - first.z) <= 1e-6
 
 
