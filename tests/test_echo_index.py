@@ -226,7 +226,6 @@ def test_the_estimate_shows_what_it_found() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.ci
 def test_the_scan_of_the_authors(table: DwellTimes) -> None:
     """1600 cells: m = minimum of A, M = maximum of B; 838 guaranteed, and without chance all others are 1."""
     net = two_neurons()

@@ -110,6 +110,7 @@ def _search(
     counts: list[tuple[int, int]] = []
     pasts, cut = _pasts(len(past)), False
     last: Pullback | None = None
+    searched = False
     for k, steps in enumerate(pasts):
         progress("pullback", k / len(pasts))
         last = pullback(network, past[len(past) - steps :], starts)
@@ -118,7 +119,8 @@ def _search(
         # One response only stays one; several may still be a long transient.
         if settled and last.count == 1:
             break
-        if 2 <= last.count <= 6 and len(starts) < n_starts + 400:
+        if 2 <= last.count <= 6 and not searched:
+            searched = True
             # What lies between two responses may belong to a third.
             x = np.array([last.states[last.group == g][0] for g in range(last.count)])
             between = [

@@ -30,7 +30,7 @@ __all__ = ["Coordinate", "Family", "FixedInterval", "coordinates", "fixed_interv
 
 _BITS: Final = 96
 #: Terms beyond which a coordinate is not examined exactly: each costs a ball evaluation per step.
-_MOST_TERMS: Final = 600
+_MOST_TERMS: Final = 64
 
 _PHI: Final[dict[str, Callable[[Any], Any]]] = {
     "tanh": lambda z: z.tanh(),
@@ -298,7 +298,10 @@ def coordinates(network: EchoStateNetwork, *, budget: float | None = None) -> tu
     one = _rank_one(network, W)
     if one is not None:
         return (one,)
-    return "no unit decides alone, and W is not exactly a product of two vectors with increasing maps"
+    return (
+        "no unit decides alone, and W is not exactly a product of two vectors with increasing maps, of at most "
+        f"{_MOST_TERMS} units"
+    )
 
 
 # -- fixed points of one increasing map -----------------------------------------------------------------
