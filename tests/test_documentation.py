@@ -63,6 +63,8 @@ def test_readme_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for true in (0.0, 72.0**0.5, -(72.0**0.5)):
         assert min(abs(x - true) for x in found) < 0.05
     assert graph.number_of_nodes() == 4  # type: ignore[attr-defined]
+    assert (len(names["every"]), names["every"].complete) == (3, True)  # type: ignore[arg-type, attr-defined]
+    assert names["comparison"].verdict != "different"  # type: ignore[attr-defined]
 
 
 @pytest.mark.slow
@@ -87,6 +89,9 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert verify in (0, 1, 3)
     check = codes.pop("check certificate.json")
     assert check == (2 if verify == 3 else 0)
+    # What was not decided about these data is an answer; the others have one.
+    assert codes.pop("compare data.csv") in (0, 1, 3)
+    assert codes.pop("fixed-points model.npz") in (0, 3)
     assert {
         command: code for command, code in codes.items() if not command.startswith("verify") and code
     } == {}
@@ -96,6 +101,10 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "certificate.json",
         "graph.graphml",
         "graph.svg",
+        "exponents.svg",
+        "basins.svg",
+        "responses.svg",
+        "branches.svg",
         "reports/data/report.html",
     ):
         assert (tmp_path / name).stat().st_size > 0
