@@ -12,6 +12,7 @@ from flint import arb
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_enumeration import NAIVE, multistart, naive_unstable, precise_fixed_point
+from threadpoolctl import threadpool_limits
 
 from esntools.activations import Activation
 from esntools.fixed_points import krawczyk
@@ -106,6 +107,7 @@ def test_a_state_that_leads_nowhere_is_not_certified() -> None:
 
 @pytest.mark.slow
 @pytest.mark.ci
+@threadpool_limits.wrap(limits=1)
 def test_certify_500_units() -> None:
     rng = np.random.default_rng(0)
     n = 500

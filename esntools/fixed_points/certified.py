@@ -34,6 +34,7 @@ from esntools.fixed_points.verified import (
     enclosed,
     frobenius_norm,
     gamma,
+    one_thread,
     preactivation,
     unstable_directions,
 )
@@ -270,7 +271,7 @@ def certify_fixed_point(
     x = checked_array(x, "x", (n,), "(n_units,)")
     if largest_weight(network, u) > _LARGEST or float(np.abs(x).max()) > _LARGEST:
         return Uncertified(x, math.inf, f"a number above {_LARGEST:g} enters the map")
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), one_thread(n):
         return _certified(_Equation(network, u), x)
 
 

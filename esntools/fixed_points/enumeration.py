@@ -45,7 +45,7 @@ from esntools.fixed_points.krawczyk import assess, search
 from esntools.fixed_points.krawczyk import preconditioned as bound_preconditioned
 from esntools.fixed_points.reduction import ReducedEquation, rounded_weights
 from esntools.fixed_points.tables import CELLS
-from esntools.fixed_points.verified import gamma, unstable_directions
+from esntools.fixed_points.verified import gamma, one_thread, unstable_directions
 from esntools.network import EchoStateNetwork
 
 __all__ = ["EnumeratedFixedPoints", "enumerate_fixed_points"]
@@ -354,7 +354,7 @@ def enumerate_fixed_points(
             network.n_units,
             "the feedback has squares of the state, which the reduction does not treat",
         )
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), one_thread(network.n_units):
         if network.activation.name == "identity":
             return _affine(network, u)
         reduced = ReducedEquation(network, u, _MOST_COORDINATES)

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import flint
 import numpy as np
 import scipy.linalg
 from flint import arb
+from threadpoolctl import threadpool_limits
 
 from esntools._typing import FloatArray
 from esntools.activations import Activation
@@ -22,8 +24,8 @@ from esntools.enclosures.jets import Program
 from esntools.network import EchoStateNetwork
 
 __all__ = [
-    "enclosed", "exact_product", "frobenius_norm", "gamma", "positive_definite", "preactivation",
-    "unstable_directions",
+    "enclosed", "exact_product", "frobenius_norm", "gamma", "one_thread", "positive_definite",
+    "preactivation", "unstable_directions",
 ]  # fmt: skip
 
 _U: Final = 2.0**-53
@@ -36,6 +38,12 @@ _ARB: Final[dict[str, Any]] = {
     "erf": (lambda z: z.erf(), lambda z, v: 2 * (-z * z).exp() / arb.pi().sqrt()),
     "softsign": (lambda z: z / (1 + abs(z)), lambda z, v: 1 / (1 + abs(z)) ** 2),
 }
+
+
+def one_thread(n: int) -> AbstractContextManager[Any]:
+    """Keep BLAS to one thread for matrices of n rows: on a busy machine two are many times slower."""
+    # Below, looking for the libraries would take longer than the work.
+    return threadpool_limits(limits=1) if n > 100 else nullcontext()
 
 
 # -- verified linear algebra -----------------------------------------------------------------------------
