@@ -432,13 +432,13 @@ def grus_that_pass(seeds: range) -> list[int]:
 
 
 def test_random_grus_pass_the_audit() -> None:
-    assert max(grus_that_pass(range(8))) >= 3
+    assert max(grus_that_pass(range(6))) >= 3
 
 
 @pytest.mark.slow
 @pytest.mark.ci
 def test_forty_random_grus_all_pass_the_audit() -> None:
-    assert len(grus_that_pass(range(8, 40))) == 32
+    assert len(grus_that_pass(range(6, 40))) == 34
 
 
 def test_gru_against_the_slow_twin() -> None:
@@ -490,13 +490,13 @@ def lstms_that_pass(seeds: range) -> int:
 
 
 def test_random_lstms_pass_the_audit_and_agree_with_the_slow_twin() -> None:
-    assert lstms_that_pass(range(5)) == 5
+    assert lstms_that_pass(range(3)) == 3
 
 
 @pytest.mark.slow
 @pytest.mark.ci
 def test_forty_random_lstms_all_pass_the_audit() -> None:
-    assert lstms_that_pass(range(5, 40)) == 35
+    assert lstms_that_pass(range(3, 40)) == 37
 
 
 def test_other_maps_by_their_step_and_derivative() -> None:
