@@ -299,8 +299,8 @@ def coordinates(network: EchoStateNetwork, *, budget: float | None = None) -> tu
     if one is not None:
         return (one,)
     return (
-        "no unit decides alone, and W is not exactly a product of two vectors with increasing maps, of at most "
-        f"{_MOST_TERMS} units"
+        "no unit decides alone, and W is not exactly a product of two vectors with increasing maps "
+        f"(of at most {_MOST_TERMS} units)"
     )
 
 
