@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.errors import InvalidInputError
 from esntools.maps import Map, state_box
+from esntools.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from esntools.basins import Basins
@@ -79,6 +80,7 @@ def _checked_plane(system: Map, plane: Any) -> tuple[FloatArray, FloatArray, Flo
     return origin, e1, e2
 
 
+@one_blas_thread
 def basin_picture(
     system: Map,
     u: ArrayLike | None = None,
@@ -285,6 +287,7 @@ class UncertaintyExponent:
     note: str
 
 
+@one_blas_thread
 def uncertainty_exponent(
     picture: BasinPicture | ArrayLike, *, sizes: Sequence[int] | None = None
 ) -> UncertaintyExponent:

@@ -32,6 +32,7 @@ from esntools.errors import InvalidInputError
 from esntools.inputs import Constant, InputAlphabet, InputBox, InputSignal, Zero
 from esntools.network import EchoStateNetwork
 from esntools.simulation import final_state
+from esntools.threads import one_blas_thread
 
 __all__ = ["estimate_echo_index"]
 
@@ -154,6 +155,7 @@ def _wilson(count: int, n: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
+@one_blas_thread
 def estimate_echo_index(
     network: EchoStateNetwork,
     inputs: EchoInput | ArrayLike,

@@ -14,6 +14,7 @@ from esntools.fixed_points.seeds import first_seeds, more_seeds
 from esntools.gated import GRU, LSTM
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
+from esntools.threads import one_blas_thread
 
 __all__ = ["EquilibriumMatch", "FixedPoint", "FixedPoints", "find_fixed_points", "match_equilibria"]
 
@@ -46,6 +47,7 @@ def _autonomous(system: Map, u: ArrayLike | None) -> tuple[Map, FloatArray]:
     return system, u
 
 
+@one_blas_thread
 def find_fixed_points(
     system: Map,
     u: ArrayLike | None = None,

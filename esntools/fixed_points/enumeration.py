@@ -47,6 +47,7 @@ from esntools.fixed_points.reduction import ReducedEquation, rounded_weights
 from esntools.fixed_points.tables import CELLS
 from esntools.fixed_points.verified import gamma, one_thread, unstable_directions
 from esntools.network import EchoStateNetwork
+from esntools.threads import one_blas_thread
 
 __all__ = ["EnumeratedFixedPoints", "enumerate_fixed_points"]
 
@@ -285,6 +286,7 @@ def _default_boxes(n: int, r: int) -> int:
     return int(min(1e7, 3e10 / (n * (120 + 3 * r * r) + 6 * r**3)))
 
 
+@one_blas_thread
 def enumerate_fixed_points(
     network: EchoStateNetwork,
     u: ArrayLike | None = None,
