@@ -91,7 +91,9 @@ def test_page_is_well_formed_small_and_loads_nothing(page_path: Path) -> None:
     for tag, name, value in page.attributes:
         assert not name.startswith("on"), (tag, name)
         if name.endswith("href") or name == "src":
-            assert value.startswith("#"), (tag, name, value)
+            # Clouds of points are drawn as pixels that are part of the page.
+            drawn = (tag, value[:22]) == ("image", "data:image/png;base64,")
+            assert value.startswith("#") or drawn, (tag, name, value[:80])
     assert "@import" not in text
     assert not re.search(r"url\((?!#)", text)
 
@@ -100,7 +102,7 @@ def test_ids_are_unique_and_every_reference_resolves(page_path: Path) -> None:
     text = page_path.read_text()
     page = Page(text)
     assert len(page.ids) == len(set(page.ids))
-    used = {v[1:] for _, name, v in page.attributes if name.endswith("href")}
+    used = {v[1:] for _, name, v in page.attributes if name.endswith("href") and not v.startswith("data:")}
     used |= set(re.findall(r"url\(#([^)]+)\)", text))
     assert len(used) > 20
     assert used <= set(page.ids)
@@ -211,8 +213,20 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 def test_audit_names_failures() -> None:
     points = {"zero input": Namespace(audit="failed", index_sum=0, audit_reason="one is missing")}
-    text = audit_text(Namespace(fixed_points=points))  # type: ignore[arg-type]
+    text = audit_text(Namespace(fixed_points=points, proved_points={}))  # type: ignore[arg-type]
     assert "failed (sum 0; one is missing)" in text
+    proved = {"zero input": Namespace(complete=True)}
+    assert audit_text(Namespace(fixed_points=points, proved_points=proved)) == ""  # type: ignore[arg-type]
+
+
+def test_dynamics_are_shown(reports: dict[str, Path]) -> None:
+    henon, switching = (Page(reports[name].read_text()) for name in ("henon", "switching"))
+    assert {"lyapunov", "comparison"} <= set(henon.ids)
+    assert "Is it the same attractor?" in henon.words
+    assert "correlation dimension" in henon.words
+    assert {"echo-index", "dwell-times"} <= set(switching.ids)
+    assert switching.words.count("It is proved that there are no others.") == 3
+    assert "some may be missed" not in switching.words
 
 
 def test_equations_have_the_terms_of_the_network() -> None:

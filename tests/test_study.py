@@ -165,6 +165,28 @@ def test_a_mistake_of_ours_surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
         run_study(henon_series(1400), settings=SETTINGS)
 
 
+def test_what_is_proved_and_compared_beyond_the_searches() -> None:
+    study = switching_study()
+    assert [(p.n_proved, p.complete) for p in study.proved_points.values()] == [
+        (3, True),
+        (3, True),
+        (1, True),
+    ]
+    assert study.echo_index is not None
+    assert study.echo_index.almost_sure == 1
+    assert study.dwell_times is not None
+    assert study.dwell_times.longest == 26
+    document = study_document(study)
+    assert document["fixed_points"]["input A"]["complete"] is True
+    assert document["dwell_times"]["shortest"][:4] == [1, 1, 2, 2]
+    series = henon_study()
+    assert series.comparison is not None
+    assert series.comparison.measures["density missed"].agrees is True
+    (points,) = series.proved_points.values()
+    assert points.n_proved == points.n_found == len(series.fixed_points["the closed loop"])
+    assert points.sentence.startswith("All are proved to exist, within ")
+
+
 def test_too_few_values_held_back_is_said() -> None:
     settings = replace(SETTINGS, explain=replace(SETTINGS.explain, n_starts=8, lyapunov_steps=100))
     study = run_study(henon_series(1220), settings=settings)

@@ -15,11 +15,15 @@ from matplotlib.axes import Axes
 from esntools.certificates.verdicts import Certified
 from esntools.plotting import (
     plot_attractor,
+    plot_attractor_comparison,
     plot_contraction,
+    plot_dwell_times,
+    plot_echo_index,
     plot_eigenvalues,
     plot_forecast,
     plot_forgetting,
     plot_graph,
+    plot_lyapunov,
     plot_phase_graph,
     plot_return_map,
     plot_ridge,
@@ -61,6 +65,7 @@ def to_svg(ax: Axes, key: str, description: str = "") -> str:
             buffer,
             format="svg",
             metadata={"Date": None, "Creator": None},
+            dpi=200,
             bbox_inches="tight",
             pad_inches=0.04,
         )
@@ -188,6 +193,7 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             + ("Large open squares: those of the true system." if study.matches else ""),
             lambda: _eigenvalue_figure(study),
         )  # fmt: skip
+    yield from _dynamics_plans(study)
     graph = study.graph
     if graph is not None and graph.number_of_nodes() and (study.kind != "series" or graph.number_of_edges()):
         visits = study.kind == "series"
@@ -205,6 +211,40 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
                 "pulses set off.",
                 lambda: plot_phase_graph(graph, study.network, paths=study.paths[:40]),
             )  # fmt: skip
+
+
+def _dynamics_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | None]]]:
+    spectrum, comparison, index, table = (
+        study.lyapunov, study.comparison, study.echo_index, study.dwell_times
+    )  # fmt: skip
+    if spectrum is not None:
+        yield (
+            "lyapunov", "How the exponents settle",
+            "Left, the estimates from the first steps up to each time; bars at the right end are 95 % "
+            "intervals. Right, all that were computed (filled: not negative).",
+            lambda: plot_lyapunov(spectrum),
+        )  # fmt: skip
+    if comparison is not None and comparison.measures:
+        yield (
+            "comparison", "Two attractors side by side",
+            "Above, the points compared: data and free run. Below, correlation sums (their slope is the "
+            "dimension) and how long each hole lives as the points grow together; long lives are real holes.",
+            lambda: plot_attractor_comparison(comparison),
+        )  # fmt: skip
+    if index is not None and index.responses:
+        yield (
+            "echo-index", "Responses to one input",
+            "Under one realisation of the symbols: every response, the distance of other starts from it, and "
+            "which states go to it from time 0.",
+            lambda: plot_echo_index(index),
+        )  # fmt: skip
+    if table is not None:
+        yield (
+            "dwell-times", "How long a symbol must hold",
+            "The least length of runs of the holding symbol that keeps every response alive, against the "
+            "longest run of the others; proved in both directions.",
+            lambda: plot_dwell_times(table),
+        )  # fmt: skip
 
 
 def _contraction_caption(study: Study) -> str:

@@ -105,6 +105,9 @@ def _fixed_point_tables(study: Study) -> tuple[Table, ...]:
         of = "of" if name == "the closed loop" else "at"
         n = len(points)
         caption = f"Fixed points {of} {name}: {n}, of which {len(points.stable)} attract."
+        proved = study.proved_points.get(name)
+        if proved is not None and proved.sentence:
+            caption += f" {proved.sentence}"
         if n > len(shown):
             caption += f" The {n - len(shown)} not shown are unstable; report.json has them."
         if not rows:
@@ -119,6 +122,8 @@ def audit_text(study: Study) -> str:
     # Conditions that were audited alike share a clause.
     clauses: dict[str, list[str]] = {}
     for name, points in study.fixed_points.items():
+        if name in study.proved_points and study.proved_points[name].complete:
+            continue
         said = f"the audit {points.audit} (sum {points.index_sum}; {points.audit_reason})"
         clauses.setdefault(said, []).append(("of " if name == "the closed loop" else "at ") + name)
     parts = [f"{', '.join(names)} {said}" for said, names in clauses.items()]
@@ -149,6 +154,28 @@ def _exponents_table(study: Study) -> Table | None:
     )
     head = ("", "network", "reference") if study.published_exponents else ("", "network")
     return Table(head, tuple(rows), caption, tuple(range(1, len(head))))
+
+
+def _comparison_table(study: Study) -> Table | None:
+    comparison = study.comparison
+    if comparison is None or not comparison.measures:
+        return None
+    names = {
+        "density missed": "where the data go and the network does not (nats)",
+        "density invented": "where the network goes and the data do not (nats)",
+        "spectrum": "power spectrum (Hellinger)",
+        "dimension": "correlation dimension",
+        "exponent": "leading Lyapunov exponent",
+        "holes": "number of holes",
+    }
+    words = {True: "agrees", False: "differs", None: "undecided"}
+    rows = []
+    for name, m in comparison.measures.items():
+        values = tuple("" if v is None else number(v, 3) for v in (m.true, m.learned))
+        far = tuple("" if v is None else number(v, 2) for v in (m.distance, m.allowed))
+        rows.append((names.get(name, name), *values, *far, words[m.agrees]))
+    caption = "Allowed is twice what the two halves of the data differ by, and a margin."
+    return Table(("", "data", "network", "distance", "allowed", ""), tuple(rows), caption, (1, 2, 3, 4))
 
 
 def _climate_table(study: Study) -> Table | None:
@@ -328,6 +355,7 @@ def report_tables(study: Study, names: Sequence[tuple[str, str]]) -> dict[str, A
         "matches": _matches_table(study),
         "fixed_points": _fixed_point_tables(study),
         "exponents": _exponents_table(study),
+        "comparison": _comparison_table(study),
         "transitions": _transitions_table(study),
         "source": Table(("", ""), tuple(source)),
         "settings": Table(("setting", "value"), tuple(settings)),

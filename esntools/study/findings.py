@@ -17,10 +17,13 @@ from esntools.study.sentences import describe_inputs, summary_lines
 if TYPE_CHECKING:
     import networkx
 
+    from esntools.attractors import AttractorComparison
     from esntools.certificates import Certified, Inconclusive, Refuted
+    from esntools.echo_index import DwellTimes, EchoIndex
     from esntools.fixed_points import EquilibriumMatch, FixedPoints
     from esntools.lyapunov import LyapunovSpectrum
     from esntools.study.contraction import CertifiedRange
+    from esntools.study.dynamics import ProvedPoints
     from esntools.study.evidence import Evidence
     from esntools.symbolic import Derivation
     from esntools.training import Fit
@@ -130,6 +133,14 @@ class Study:
         Of the closed loop.
     published_exponents : tuple of float
         Of the true system, in 1/time.
+    comparison : AttractorComparison, optional
+        Of the free run with the data.
+    proved_points : mapping of str to ProvedPoints
+        What is proved of the points in `fixed_points`.
+    echo_index : EchoIndex, optional
+        Of a network under independent symbols.
+    dwell_times : DwellTimes, optional
+        How long a symbol must hold for all responses to survive.
     known_exponent : float, optional
         The leading exponent in 1/time, published or given by the user: the unit of Lyapunov times.
     graph : networkx.DiGraph, optional
@@ -166,6 +177,10 @@ class Study:
     matches: tuple[EquilibriumMatch, ...] = ()
     lyapunov: LyapunovSpectrum | None = None
     published_exponents: tuple[float, ...] = ()
+    comparison: AttractorComparison | None = None
+    proved_points: dict[str, ProvedPoints] = field(default_factory=dict)
+    echo_index: EchoIndex | None = None
+    dwell_times: DwellTimes | None = None
     known_exponent: float | None = None
     graph: networkx.DiGraph | None = None
     paths: tuple[FloatArray, ...] = ()
@@ -317,6 +332,12 @@ def study_document(study: Study) -> Document:
         }
         for name, points in study.fixed_points.items()
     }  # fmt: skip
+    for name, proved in study.proved_points.items():
+        document["fixed_points"][name] |= {
+            "n_proved": proved.n_proved,
+            "complete": proved.complete,
+            "proved_within": proved.radius,
+        }
     document["equilibria"] = [
         {"true_output": m.true_output, "found_output": m.found_output, "true_multipliers": m.true_multipliers,
          "found_multipliers": m.found_multipliers}
@@ -328,6 +349,30 @@ def study_document(study: Study) -> Document:
             "interval": study.lyapunov.interval,
             "unit": study.lyapunov.unit,
             "published": study.published_exponents,
+        }
+    if study.comparison is not None:
+        document["attractor_comparison"] = {
+            "verdict": study.comparison.verdict,
+            "reasons": list(study.comparison.reasons),
+            "measures": {
+                name: {"distance": m.distance, "allowed": m.allowed, "agrees": m.agrees}
+                for name, m in study.comparison.measures.items()
+            },
+        }
+    if study.echo_index is not None:
+        index = study.echo_index
+        document["echo_index"] = {
+            "lower": index.lower,
+            "upper": index.upper,
+            "almost_sure": index.almost_sure,
+            "estimate": index.estimate,
+            "verdict": index.verdict,
+            "sentence": index.sentence,
+        }
+    if study.dwell_times is not None:
+        document["dwell_times"] = {
+            "shortest": list(study.dwell_times.shortest),
+            "longest": study.dwell_times.longest,
         }
     if study.graph is not None:
         document["graph"] = {

@@ -19,6 +19,7 @@ from esntools.network import EchoStateNetwork
 from esntools.series import Series
 from esntools.simulation import drive, forecast
 from esntools.spec import ReportSpec, StudySpec
+from esntools.study.dynamics import compare_with_data, prove_all
 from esntools.study.findings import Study
 from esntools.study.steps import (
     SHARE,
@@ -213,6 +214,16 @@ def study_series(
         )  # fmt: skip
 
     spectrum = steps.run("lyapunov", exponents)
+    whole = slice(*_longest_complete(values[:n_train]))
+    comparison = None
+    if climate is not None:
+        known = climate
+        comparison = steps.run(
+            "comparison",
+            lambda p: compare_with_data(values[:n_train][whole], known, spectrum, exponent, dt, p),
+        )
+    fixed_points = {} if points is None else {"the closed loop": points}
+    proved = steps.run("proofs", lambda p: prove_all({"the closed loop": (closed, None)}, fixed_points, p))
 
     def visits(p: Progress) -> networkx.DiGraph:
         assert points is not None
@@ -235,7 +246,7 @@ def study_series(
         ), fit=fitted,
         vpt_steps=times, windows=windows, climate=climate, verdicts=verdicts, derivation=derivation,
         certified=certified, evidence=evidence,
-        fixed_points={} if points is None else {"the closed loop": points}, matches=matches,
+        fixed_points=fixed_points, proved_points=proved or {}, matches=matches, comparison=comparison,
         lyapunov=spectrum, published_exponents=published, known_exponent=exponent, graph=graph,
         not_done=steps.not_done, timings=steps.timings,
     )  # fmt: skip

@@ -14,6 +14,7 @@ from esntools.inputs import InputClass, Zero
 from esntools.network import EchoStateNetwork
 from esntools.simulation import drive
 from esntools.spec import StudySpec
+from esntools.study.dynamics import prove_all, responses_to_symbols
 from esntools.study.findings import Study, TaskRun
 from esntools.study.steps import (
     SHARE,
@@ -130,6 +131,8 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
         "fixed points",
         lambda p: find_fixed_points(silent, starts=starts, n_starts=explain.n_starts, rng=seed, progress=p),
     )
+    fixed_points = {} if points is None else {"zero input": points}
+    proved = steps.run("proofs", lambda p: prove_all({"zero input": (silent, None)}, fixed_points, p))
     pulses = task.pulses * explain.pulse_amplitude
     graph = steps.run(
         "graph",
@@ -147,7 +150,7 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
         source=source_document(
             model, series=model.title, n_steps=task.n_steps, dt=None, sha256=content_digest(task.u, task.y)
         ),
-        fixed_points={} if points is None else {"zero input": points}, graph=graph,
+        fixed_points=fixed_points, proved_points=proved or {}, graph=graph,
         paths=() if graph is None else pulse_paths(graph, network),
         wrong_transitions=() if graph is None else _wrong_transitions(graph, task),
         not_done=steps.not_done, timings=steps.timings,
@@ -175,6 +178,14 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
             found[name] = find_fixed_points(network, u, n_starts=explain.n_starts, rng=seed)
 
     steps.run("fixed points", search)
+    systems: dict[str, tuple[EchoStateNetwork, FloatArray | None]] = {
+        name: (network, u) for name, u in conditions.items()
+    }
+    proved = steps.run("proofs", lambda p: prove_all(systems, found, p))
+    responses = None
+    if symbols.size:
+        responses = steps.run("echo index", lambda p: responses_to_symbols(network, symbols, seed, p))
+    index, dwell_times = responses if responses is not None else (None, None)
     graph = steps.run(
         "graph",
         lambda p: excitable_network(
@@ -188,7 +199,8 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
         name=model.name, title=model.title, summary=model.summary, kind="network", network=network,
         settings=settings_document(settings, seed, model), verdicts=verdicts, derivation=derivation,
         certified=certified, evidence=evidence,
-        fixed_points=found, graph=graph,
+        fixed_points=found, proved_points=proved or {}, echo_index=index, dwell_times=dwell_times,
+        graph=graph,
         source=source_document(model, series=model.title, n_steps=0, dt=None, sha256=content_digest(symbols)),
         paths=() if graph is None else pulse_paths(graph, network),
         not_done=steps.not_done, timings=steps.timings,
