@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 from esntools.activations import Activation
 from esntools.errors import InvalidInputError
 from esntools.fixed_points.certified import CertifiedFixedPoint, certify_fixed_point
-from esntools.fixed_points.enumeration import EnumeratedFixedPoints, enumerate_fixed_points
+from esntools.fixed_points.enumeration import EnumeratedFixedPoints, _distinct, enumerate_fixed_points
 from esntools.network import EchoStateNetwork, Readout
 
 SMOOTH = ("tanh", "logistic", "erf", "softsign", "sine")
@@ -389,6 +389,8 @@ def test_high_rank_is_declined() -> None:
     squares = Readout(np.ones((1, 4)), W_sq=np.ones((1, 4)))
     every = enumerate_fixed_points(EchoStateNetwork(np.eye(4), W_fb=np.ones((4, 1)), readout=squares))
     assert "squares" in every.reason
+    steep = EchoStateNetwork([[0.5]], activation=Activation.from_sympy("tanh(10**200*x)"))
+    assert "slope" in enumerate_fixed_points(steep).reason
 
 
 def test_progress_is_told() -> None:
@@ -407,6 +409,8 @@ def test_progress_is_told() -> None:
         (lambda n: enumerate_fixed_points(n, [math.nan]), "u"),
         (lambda n: enumerate_fixed_points(n, [1.0], max_boxes=0), "max_boxes"),
         (lambda n: enumerate_fixed_points(n, [1.0], budget=-1.0), "budget"),
+        (lambda n: enumerate_fixed_points(n, [1.0], budget=True), "budget"),
+        (lambda n: enumerate_fixed_points(n, [1.0], max_boxes="many"), "max_boxes"),
         (lambda n: certify_fixed_point(n, [0.0, 0.0]), "u"),
         (lambda n: certify_fixed_point(n, [0.0], [1.0]), "x"),
         (lambda n: certify_fixed_point(n, [0.0, math.inf], [1.0]), "x"),
@@ -458,3 +462,36 @@ def test_81_points_of_four_blocks() -> None:
     assert every.complete
     assert len(every) == 81
     assert [sum(p.n_unstable == k for p in every) for k in range(5)] == [16, 32, 24, 8, 1]
+
+
+@pytest.mark.parametrize("seed", [18, 32])
+def test_every_point_is_enclosed_as_far_as_rounding_allows(seed: int) -> None:
+    """Slopes enclosed cell by cell let a proved box shrink slowly; it must not stay as large as it was."""
+    W = np.random.default_rng(seed).normal(0.0, 4.0, (2, 2))
+    network = EchoStateNetwork(W, activation=Activation.from_sympy("sin(3*x)/2"))
+    every = enumerate_fixed_points(network)
+    assert every.complete
+    assert len(every) == {18: 17, 32: 13}[seed]
+    assert max(p.radius for p in every) < 1e-13
+    assert all(p.n_unstable is not None for p in every)
+    check_points(network, every)
+
+
+def test_boxes_that_cannot_be_told_apart_are_left_undecided() -> None:
+    box = np.array([[0.0, 0.0], [1.0, 1.0]])
+    alone = np.array([[0.5, 0.5], [0.6, 0.6]])
+    near = np.array([[0.9, 0.9], [1.3, 1.3]]), np.array([[1.1, 1.1], [0.3, 0.3]])
+    inside = np.array([[0.2, 0.2], [0.4, 0.4]]), np.array([[0.3, 0.3], [0.2, 0.2]])
+    far = np.array([[2.0, 0.0], [3.0, 1.0]]), np.array([[2.5, 0.5], [0.6, 0.6]])
+    tight, wide = (np.array(part) for part in zip((box, alone), near, inside, far, strict=True))
+    assert _distinct(tight, wide) == ([0, 3], [1])
+
+
+def test_weights_of_very_different_sizes_are_not_neglected() -> None:
+    """The least weight is lost in two coordinates; its unit then is a blur, and nothing wrong is said."""
+    every = enumerate_fixed_points(EchoStateNetwork(np.diag([1e9, 2.0, 1e-9]), activation="hard_tanh"))
+    for x in itertools.product((-1.0, 0.0, 1.0), (-1.0, 0.0, 1.0), (0.0,)):
+        assert holding(every, np.array(x)) == 1 or in_undecided(every, np.array(x))
+    every = enumerate_fixed_points(EchoStateNetwork(np.diag([1e20, 2.0, 1e-20]), activation="hard_tanh"))
+    assert not every.complete
+    assert "leaves out of W" in every.reason

@@ -145,6 +145,8 @@ def _reduced_point(
         # Leak rates that differ do not commute with the reduction, and cells enclose only roughly.
         full = certify_fixed_point(network, x, u)
         if isinstance(full, CertifiedFixedPoint) and _same(reduced, full, wide):
+            # `unique` was measured from x, which may be nearer to the fixed point than the other centre.
+            unique -= max(full.radius - radius, 0.0) * (1.0 + 4.0 * _U)
             return full if full.uniqueness_radius > unique else replace(full, uniqueness_radius=unique)
     n_unstable, reason = None, "the leak rates differ, and the network is large"
     if a is not None:
@@ -192,27 +194,30 @@ def _determinant_sign(S: FloatArray, S_error: FloatArray) -> int | None:
     return 1 if determinant > 0 else -1 if determinant < 0 else None
 
 
-def _distinct(tight: FloatArray, wide: FloatArray) -> tuple[list[int], bool]:
-    """Return one of each set of proved boxes that hold the same point, and whether that was clear of all.
+def _distinct(tight: FloatArray, wide: FloatArray) -> tuple[list[int], list[int]]:
+    """Return one of each set of proved boxes that hold the same point, and boxes of which that is not clear.
 
     Boxes whose points' enclosures are disjoint hold different points. Two hold the same one when the
     enclosure of one point lies in the box in which the other is alone.
     """
     low, high = wide[:, 0] - 0.999 * wide[:, 1], wide[:, 0] + 0.999 * wide[:, 1]
     kept: list[int] = []
+    unclear: list[int] = []
     for i in range(len(tight)):
         before = np.array(kept, dtype=np.intp)
         apart = np.any((tight[i, 0] > tight[before, 1]) | (tight[before, 0] > tight[i, 1]), axis=1)
-        fresh = True
-        for j in before[~apart]:
-            one = np.all((tight[i, 0] > low[j]) & (tight[i, 1] < high[j]))
-            other = np.all((tight[j, 0] > low[i]) & (tight[j, 1] < high[i]))
-            if not (one or other):
-                return kept, False
-            fresh = False
-        if fresh:
+        same = [
+            bool(
+                np.all((tight[i, 0] > low[j]) & (tight[i, 1] < high[j]))
+                or np.all((tight[j, 0] > low[i]) & (tight[j, 1] < high[i]))
+            )
+            for j in before[~apart]
+        ]
+        if not same:
             kept.append(i)
-    return kept, True
+        elif not any(same):
+            unclear.append(i)
+    return kept, unclear
 
 
 def _apart(points: list[CertifiedFixedPoint]) -> list[CertifiedFixedPoint]:
@@ -277,7 +282,9 @@ def _affine(network: EchoStateNetwork, u: FloatArray) -> EnumeratedFixedPoints:
         if isinstance(found, CertifiedFixedPoint):
             return _without_boxes(network, len(V), "", (found,))
     return _without_boxes(
-        network, len(V), "the map is affine, and I - W is singular or nearly so: none or infinitely many"
+        network,
+        len(V),
+        "the map is affine, and I - W is singular or nearly so: none, infinitely many, or one far away",
     )
 
 
@@ -345,8 +352,9 @@ def enumerate_fixed_points(
     """
     u = constant_input(network, u)
     for name, value in (("budget", budget), ("max_boxes", max_boxes)):
-        if value is not None and not value > 0:
-            raise InvalidInputError(name, str(value), "must be positive", "leave it out for the default")
+        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
+        if value is not None and not (number and value > 0):
+            raise InvalidInputError(name, repr(value), "must be positive", "leave it out for the default")
     if largest_weight(network, u) > _LARGEST:
         return _without_boxes(network, network.n_units, f"a number above {_LARGEST:g} enters the map")
     readout = network.readout
@@ -403,8 +411,9 @@ def _searched(
         if reason:
             left += [box.copy() for box in stack[:n_stack]]
             break
-    kept, clear = _distinct(np.array(tight).reshape(-1, 2, r), np.array(wide).reshape(-1, 2, r))
-    if not clear:
+    kept, unclear = _distinct(np.array(tight).reshape(-1, 2, r), np.array(wide).reshape(-1, 2, r))
+    left += [tight[i] for i in unclear]
+    if unclear:
         reason = reason or "two proved boxes could not be told apart"
     points: list[CertifiedFixedPoint] = []
     for i in kept:

@@ -401,7 +401,8 @@ def _tighten(
     forward = vectors[8:10]
     S, S_error, C, T, A = matrices
     r = len(y)
-    for _ in range(12):
+    # Slopes enclosed cell by cell keep a width, and the box then shrinks by a constant factor only.
+    for _ in range(400):
         _middle(tight[0], tight[1], y, radius)
         assess(system, y, radius, True, forward, g, g_error, S, S_error)
         for i in range(r):
@@ -418,7 +419,7 @@ def _tighten(
             tight[0, i] = max(tight[0, i], low - _U2 * abs(low) - _TINY)
             tight[1, i] = min(tight[1, i], high + _U2 * abs(high) + _TINY)
             shrunk = min(shrunk, (tight[1, i] - tight[0, i]) / (2.0 * radius[i]))
-        if shrunk > 0.75:
+        if shrunk > 0.99:
             return
 
 

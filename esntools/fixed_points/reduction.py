@@ -24,6 +24,9 @@ __all__ = ["ReducedEquation", "rounded_weights"]
 _U: Final = 2.0**-53
 _RANK_TOLERANCE: Final = 1e-12
 _RELU_UNITS: Final = 12
+#: Beyond, products with the largest weights would overflow.
+_STEEPEST: Final = 1e60
+_TINY: Final = 1e-290
 
 
 def rounded_weights(
@@ -86,7 +89,13 @@ class ReducedEquation:
         steep = max(abs(bound) for bound in self.phi.slope_bounds)
         norm = steep * float(E.max(initial=0.0)) * (1.0 + 8.0 * _U)
         if not norm < 0.5:
-            self.reason = "the rounding of W + W_fb W_out is too large against the slope of the activation"
+            self.reason = (
+                f"what r = {self.rank} leaves out of W + W_fb W_out, or its rounding, is too large against "
+                "the slope of the activation"
+            )
+            return
+        if not steep <= _STEEPEST:
+            self.reason = f"the slope of the activation exceeds {_STEEPEST:g}"
             return
         # M D E (I - D E)^-1 D L, entry by entry.
         cross = steep**2 * widest / (1.0 - norm) * (np.abs(M) @ E) * (1.0 + gamma(n + 16))
@@ -170,7 +179,7 @@ class ReducedEquation:
         else:
             z, reach, size = y + self.c, radius, np.abs(y) + np.abs(self.c)
         reach = (reach + gamma(self.rank + 6) * size + self.c_error) * (1.0 + gamma(self.rank + 8))
-        reach = reach + 4.0 * _U * np.abs(z)
+        reach = reach + 4.0 * _U * np.abs(z) + _TINY
         return z - reach, z + reach
 
     def states(self, low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
