@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial import cKDTree
 
 from esntools._typing import FloatArray, IntArray
+from esntools.arguments import positive_number, real_array, whole_number
 from esntools.errors import InvalidInputError
 
 __all__ = [
@@ -29,7 +30,7 @@ _MOST_REFERENCES: Final = 2000
 
 
 def _checked_series(values: ArrayLike, place: str = "values") -> FloatArray:
-    series = np.asarray(values, dtype=np.float64)
+    series = real_array(values, place)
     if series.ndim == 2 and series.shape[1] == 1:
         series = series[:, 0]
     if series.ndim != 1 or len(series) < _SHORTEST:
@@ -79,11 +80,13 @@ def delay_vectors(values: ArrayLike, lag: int, dimension: int) -> FloatArray:
     ----------
     F. Takens, Lecture Notes in Mathematics 898 (1981) 366, doi:10.1007/BFb0091924.
     """
-    series = np.asarray(values, dtype=np.float64)
-    for name, value in (("lag", lag), ("dimension", dimension)):
-        if int(value) != value or value < 1:
-            raise InvalidInputError(name, str(value), "must be a whole number, at least 1")
-    n = len(series) - (dimension - 1) * lag
+    series = real_array(values, "values")
+    if not np.all(np.isfinite(series)):
+        raise InvalidInputError(
+            "values", "NaN or infinite", "every value must be finite", "fill or drop gaps"
+        )
+    lag, dimension = whole_number(lag, "lag"), whole_number(dimension, "dimension")
+    n = series.size - (dimension - 1) * lag
     if series.ndim != 1 or n < 1:
         raise InvalidInputError(
             "values",
@@ -132,9 +135,10 @@ def mutual_information(values: ArrayLike, max_lag: int, *, n_bins: int | None = 
     """
     series = _checked_series(values)
     n = len(series)
-    if not 0 <= max_lag < n // 2:
-        raise InvalidInputError("max_lag", str(max_lag), f"must lie in 0 ... {n // 2 - 1}")
-    bins = min(32, max(4, int(math.sqrt(n / 5.0)))) if n_bins is None else int(n_bins)
+    max_lag = whole_number(max_lag, "max_lag", 0, n // 2 - 1)
+    bins = (
+        min(32, max(4, int(math.sqrt(n / 5.0)))) if n_bins is None else whole_number(n_bins, "n_bins", 2, n)
+    )
     # Equal values share a bin: a rank by position would cut them apart and invent information.
     edges = np.unique(np.quantile(series, np.linspace(0.0, 1.0, bins + 1)[1:-1]))
     label = np.searchsorted(edges, series, side="right")
@@ -231,7 +235,9 @@ def false_neighbours(
     doi:10.1103/PhysRevA.45.3403, eqs. (4) and (5); Euclidean distance.
     """
     series = _checked_series(values)
-    theiler = 2 * lag if theiler is None else theiler
+    lag, max_dimension = whole_number(lag, "lag"), whole_number(max_dimension, "max_dimension", 2)
+    theiler = 2 * lag if theiler is None else whole_number(theiler, "theiler", 0)
+    ratio, size = positive_number(ratio, "ratio"), positive_number(size, "size")
     spread = float(np.std(series))
     everything = delay_vectors(series, lag, max_dimension + 1)
     if len(everything) < 10 * max(theiler, 10):
@@ -296,7 +302,8 @@ def cao_ratios(
     L. Cao, Physica D 110 (1997) 43, doi:10.1016/S0167-2789(97)00118-8, eqs. (1)-(5).
     """
     series = _checked_series(values)
-    theiler = 2 * lag if theiler is None else theiler
+    lag, max_dimension = whole_number(lag, "lag"), whole_number(max_dimension, "max_dimension")
+    theiler = 2 * lag if theiler is None else whole_number(theiler, "theiler", 0)
     everything = delay_vectors(series, lag, max_dimension + 1)
     if len(everything) < 10 * max(theiler, 10):
         raise InvalidInputError(
@@ -448,9 +455,8 @@ def choose_embedding(values: ArrayLike, *, max_lag: int | None = None, max_dimen
     """
     series = _checked_series(values)
     n = len(series)
-    max_lag = min(200, n // 10) if max_lag is None else int(max_lag)
-    if max_dimension < 2:
-        raise InvalidInputError("max_dimension", str(max_dimension), "must be at least 2")
+    max_lag = min(200, n // 10) if max_lag is None else whole_number(max_lag, "max_lag", 0, n // 2 - 1)
+    max_dimension = whole_number(max_dimension, "max_dimension", 2)
     information = mutual_information(series, max_lag)
     lag = _first_minimum(series, information)
     lag = max(1, min(lag, (n // 4) // (max_dimension + 1)))

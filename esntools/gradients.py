@@ -14,14 +14,17 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import ArpackError, svds
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
+from esntools.arguments import positive_number, real_array, seeded, whole_number
 from esntools.errors import InvalidInputError
-from esntools.maps import Map
+from esntools.maps import Map, checked_map
 from esntools.network import EchoStateNetwork
+from esntools.threads import one_blas_thread
 
 __all__ = ["GradientGrowth", "gradient_growth"]
 
 _LEVELS: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _LONGEST: Final = 128
+_FARTHEST: Final = 10**7
 # Columns carried besides those asked for: they speed the convergence of the last one asked for.
 _SPARE: Final = 8
 _PASSES: Final = 12
@@ -290,12 +293,16 @@ def _checked_horizons(horizons: ArrayLike | None, available: int | None) -> IntA
     if horizons is None:
         longest = _LONGEST if available is None else min(_LONGEST, max(1, available // 2))
         return np.array([2**i for i in range(longest.bit_length())], dtype=np.intp)
-    given = np.unique(np.atleast_1d(np.asarray(horizons, dtype=np.float64)))
-    if len(given) == 0 or given[0] < 1.0 or np.any(given != np.floor(given)) or not np.isfinite(given[-1]):
-        raise InvalidInputError("horizons", str(horizons), "must be whole numbers of steps, at least 1")
+    given = np.unique(np.atleast_1d(real_array(horizons, "horizons")))
+    whole = len(given) > 0 and given[0] >= 1.0 and given[-1] <= _FARTHEST and np.all(given == np.floor(given))
+    if not whole or isinstance(horizons, bool):
+        raise InvalidInputError(
+            "horizons", str(horizons), f"must be whole numbers of steps in 1 ... {_FARTHEST}"
+        )
     return given.astype(np.intp)
 
 
+@one_blas_thread
 def gradient_growth(
     system: Map,
     u: ArrayLike | None = None,
@@ -361,15 +368,12 @@ def gradient_growth(
     Y. Bengio, P. Simard, P. Frasconi, IEEE Trans. Neural Netw. 5 (1994) 157, doi:10.1109/72.279181, section
     IV; finite-time exponents: E. Ott, Chaos in Dynamical Systems (2002), section 4.4.
     """
-    n = system.n_units
-    for name, value, least in (("n_starts", n_starts, 1), ("washout", washout, 0)):
-        if int(value) != value or value < least:
-            raise InvalidInputError(name, str(value), f"must be a whole number, at least {least}")
-    k = min(n, 10) if n_values is None else int(n_values)
-    if not 1 <= k <= n:
-        raise InvalidInputError("n_values", str(n_values), f"must lie between 1 and n_units = {n}")
-    if dt is not None and not (math.isfinite(dt) and dt > 0.0):
-        raise InvalidInputError("dt", str(dt), "must be positive and finite")
+    n = checked_map(system).n_units
+    n_starts, washout = whole_number(n_starts, "n_starts"), whole_number(washout, "washout", 0)
+    k = min(n, 10) if n_values is None else whole_number(n_values, "n_values", 1, n)
+    if dt is not None:
+        dt = positive_number(dt, "dt", "leave it out for rates per step")
+    generator = seeded(rng)
     note = ""
     inputs: FloatArray | None = None
     if system.n_inputs == 0:
@@ -383,7 +387,7 @@ def gradient_growth(
             raise InvalidInputError(
                 "u", "None", f"the map has {system.n_inputs} inputs", "pass the input series"
             )
-        inputs = np.asarray(u, dtype=np.float64)
+        inputs = real_array(u, "u")
         inputs = inputs[:, None] if inputs.ndim == 1 and system.n_inputs == 1 else inputs
         if inputs.ndim != 2 or inputs.shape[1] != system.n_inputs or not np.all(np.isfinite(inputs)):
             raise InvalidInputError(
@@ -406,7 +410,7 @@ def gradient_growth(
             note = "the products of neighbouring starts share steps: the interval is too narrow"
     if x0 is None:
         x0 = getattr(system, "x0", None)
-    x = np.zeros(n) if x0 is None else np.array(x0, dtype=np.float64)
+    x = np.zeros(n) if x0 is None else np.array(real_array(x0, "x0"))
     if x.shape != (n,) or not np.all(np.isfinite(x)):
         raise InvalidInputError("x0", str(x0), f"must be {n} finite numbers")
 
@@ -422,7 +426,7 @@ def gradient_growth(
     # Square frames need one pass; narrow ones some four, twice as long in all for doubling horizons.
     width = k + _SPARE
     everything = n <= 64 or 6 * width >= n
-    frame = np.random.default_rng(rng).standard_normal((n, 1 if everything else width))
+    frame = generator.standard_normal((n, 1 if everything else width))
     logs = np.empty((len(starts), len(steps), k))
     unsettled = 0.0
     for row, start in enumerate(starts):

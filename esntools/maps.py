@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray
+from esntools.arguments import real_array, whole_number
 from esntools.errors import InvalidInputError
 
-__all__ = ["FunctionMap", "Map", "state_box"]
+__all__ = ["FunctionMap", "Map", "checked_map", "state_box"]
 
 
 @runtime_checkable
@@ -42,6 +43,17 @@ class Map(Protocol):
         """Return D_xG(u, x) V at one state for V of shape (n_units,) or (n_units, k)."""
 
 
+def checked_map(system: object) -> Map:
+    """Return the system if it is a map."""
+    if isinstance(system, type) or not isinstance(system, Map):
+        what = f"the class {system.__name__}" if isinstance(system, type) else type(system).__name__
+        raise InvalidInputError(
+            "system", what, "must be a map with step, jacobian and jacobian_vector",
+            "wrap functions in esntools.maps.FunctionMap",
+        )  # fmt: skip
+    return system
+
+
 def state_box(system: Map) -> tuple[FloatArray, FloatArray] | None:
     """Return a box (low, high) that the map sends into itself whatever the input, or None if none is known.
 
@@ -62,6 +74,25 @@ def state_box(system: Map) -> tuple[FloatArray, FloatArray] | None:
         # (1 - a) x + a phi(z) is a convex combination of the state and a value of phi.
         bounds = phi.value_bounds
     low, high = (np.broadcast_to(np.asarray(b, dtype=np.float64), (system.n_units,)).copy() for b in bounds)
+    return low, high
+
+
+def _checked_box(bounds: Any, n_units: int) -> tuple[FloatArray, FloatArray]:
+    if not isinstance(bounds, tuple | list) or len(bounds) != 2:
+        raise InvalidInputError("state_bounds", repr(bounds), "must be a pair (low, high)")
+    try:
+        low, high = (np.broadcast_to(real_array(v, "state_bounds"), (n_units,)).copy() for v in bounds)
+    except ValueError as error:
+        if isinstance(error, InvalidInputError):
+            raise
+        raise InvalidInputError(
+            "state_bounds", f"shapes {[np.shape(v) for v in bounds]}", f"corners have shape ({n_units},)"
+        ) from None
+    if not (np.all(np.isfinite(low)) and np.all(np.isfinite(high)) and np.all(low <= high)):
+        raise InvalidInputError(
+            "state_bounds", f"({low}, {high})", "low <= high must hold, and both be finite",
+            "leave it out where no box is known",
+        )  # fmt: skip
     return low, high
 
 
@@ -96,15 +127,16 @@ class FunctionMap:
     state_bounds: tuple[Any, Any] | None = None
 
     def __post_init__(self) -> None:
-        if self.n_units < 1 or self.n_inputs < 0:
-            raise InvalidInputError(
-                "n_units" if self.n_units < 1 else "n_inputs",
-                str(min(self.n_units, self.n_inputs)),
-                "a map needs at least one unit, and no negative number of inputs",
-            )
+        object.__setattr__(self, "n_units", whole_number(self.n_units, "n_units"))
+        object.__setattr__(self, "n_inputs", whole_number(self.n_inputs, "n_inputs", 0))
+        for place, value in (("function", self.function), ("derivative", self.derivative)):
+            if not callable(value):
+                raise InvalidInputError(place, repr(value), "must be callable")
+        if self.state_bounds is not None:
+            object.__setattr__(self, "state_bounds", _checked_box(self.state_bounds, self.n_units))
 
     def _arguments(self, x: ArrayLike, u: ArrayLike | None) -> tuple[FloatArray, ...]:
-        x = np.asarray(x, dtype=np.float64)
+        x = real_array(x, "x")
         if x.ndim == 0 or x.shape[-1] != self.n_units:
             raise InvalidInputError(
                 "x", f"shape {x.shape}", f"the last axis must be n_units = {self.n_units}"
@@ -113,7 +145,7 @@ class FunctionMap:
             return (x,)
         if u is None:
             raise InvalidInputError("u", "None", f"the map has {self.n_inputs} inputs", "pass u")
-        u = np.asarray(u, dtype=np.float64)
+        u = real_array(u, "u")
         if u.ndim == 0 or u.shape[-1] != self.n_inputs:
             raise InvalidInputError(
                 "u", f"shape {u.shape}", f"the last axis must be n_inputs = {self.n_inputs}"
@@ -141,4 +173,9 @@ class FunctionMap:
 
     def jacobian_vector(self, x: ArrayLike, V: ArrayLike, u: ArrayLike | None = None) -> FloatArray:
         """Return D_xG(u, x) V at one state for V of shape (n_units,) or (n_units, k)."""
-        return np.asarray(self.jacobian(x, u) @ np.asarray(V, dtype=np.float64))
+        V = real_array(V, "V")
+        if V.ndim not in (1, 2) or V.shape[0] != self.n_units:
+            raise InvalidInputError(
+                "V", f"shape {V.shape}", f"must be (n_units = {self.n_units},) or (n_units, k)"
+            )
+        return np.asarray(self.jacobian(x, u) @ V)

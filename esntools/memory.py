@@ -18,6 +18,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from esntools._typing import BoolArray, ComplexArray, FloatArray, Progress, RandomState, no_progress
+from esntools.arguments import positive_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
 from esntools.readout import checked_array
@@ -154,16 +155,11 @@ def linear_memory_curve(
     P. S. C. Heuberger, P. M. J. Van den Hof, B. Wahlberg, "Modelling and Identification with
     Rational Orthogonal Basis Functions" (2005), chapter 2 (the basis).
     """
-    n = network.n_units
-    if not 0 <= input_index < network.n_inputs:
-        raise InvalidInputError(
-            "input_index", str(input_index), f"must be one of the network's {network.n_inputs} inputs"
-        )
+    n = _checked_network(network).n_units
+    input_index = _checked_index(network, input_index)
     x = np.zeros(n) if x is None else checked_array(x, "x", (n,), "(n_units,)")
     u = np.zeros(network.n_inputs) if u is None else checked_array(u, "u", (network.n_inputs,), "(n_inputs,)")
-    n_delays = 2 * n if n_delays is None else int(n_delays)
-    if n_delays < 1:
-        raise InvalidInputError("n_delays", str(n_delays), "must be at least 1")
+    n_delays = 2 * n if n_delays is None else whole_number(n_delays, "n_delays")
     J = network.jacobian(x, u)
     slope = network.activation.slope(network.preactivation(x, u))
     v = network.leak_rate * slope * network.W_in[:, input_index]
@@ -283,26 +279,24 @@ def memory_capacity(
     H. Jaeger, GMD Report 152 (2001); J. Dambre, D. Verstraeten, B. Schrauwen, S. Massar,
     Scientific Reports 2 (2012) 514, doi:10.1038/srep00514, supplement (the threshold).
     """
-    n = network.n_units
-    if not 0 <= input_index < network.n_inputs:
-        raise InvalidInputError(
-            "input_index", str(input_index), f"must be one of the network's {network.n_inputs} inputs"
-        )
-    n_delays = 2 * n if n_delays is None else int(n_delays)
-    n_steps = max(2000, 20 * n) if n_steps is None else int(n_steps)
-    if n_delays < 1:
-        raise InvalidInputError("n_delays", str(n_delays), "must be at least 1")
+    n = _checked_network(network).n_units
+    input_index = _checked_index(network, input_index)
+    n_delays = 2 * n if n_delays is None else whole_number(n_delays, "n_delays")
+    n_steps = max(2000, 20 * n) if n_steps is None else whole_number(n_steps, "n_steps")
     if n_steps <= n + 1:
         raise InvalidInputError(
             "n_steps", str(n_steps), f"must exceed n_units + 1 = {n + 1}: else any series is fitted exactly"
         )
-    if washout < 0:
-        raise InvalidInputError("washout", str(washout), "must not be negative")
-    if not (math.isfinite(amplitude) and amplitude > 0.0):
-        raise InvalidInputError("amplitude", str(amplitude), "must be positive and finite")
+    washout = whole_number(washout, "washout", 0)
+    amplitude = positive_number(amplitude, "amplitude")
+    if not 1e-140 < amplitude < 1e140:
+        raise InvalidInputError(
+            "amplitude", str(amplitude), "its square must be a number", "scale W_in instead"
+        )
+    generator = seeded(rng)
     # Every delay asked for must lie within the inputs given.
     washout = max(washout, n_delays)
-    series = np.random.default_rng(rng).uniform(-amplitude, amplitude, washout + n_steps)
+    series = generator.uniform(-amplitude, amplitude, washout + n_steps)
     u = np.zeros((len(series), network.n_inputs))
     u[:, input_index] = series
     X = drive(network, u, washout=washout, progress=progress).states
@@ -357,12 +351,22 @@ class TimeConstants:
     unit: str
 
 
+def _checked_network(network: EchoStateNetwork) -> EchoStateNetwork:
+    if not isinstance(network, EchoStateNetwork):
+        raise InvalidInputError("network", type(network).__name__, "must be an EchoStateNetwork")
+    return network
+
+
+def _checked_index(network: EchoStateNetwork, index: int) -> int:
+    if network.n_inputs == 0:
+        raise InvalidInputError("input_index", str(index), "the network has no inputs to remember")
+    return whole_number(index, "input_index", 0, network.n_inputs - 1)
+
+
 def _unit(dt: float | None) -> tuple[float, str]:
     if dt is None:
         return 1.0, "steps"
-    if not (math.isfinite(dt) and dt > 0.0):
-        raise InvalidInputError("dt", str(dt), "must be positive and finite", "leave it out for steps")
-    return float(dt), "time"
+    return positive_number(dt, "dt", "leave it out for steps"), "time"
 
 
 def leak_time_constants(network: EchoStateNetwork, *, dt: float | None = None) -> FloatArray:
@@ -388,6 +392,7 @@ def leak_time_constants(network: EchoStateNetwork, *, dt: float | None = None) -
     array([0.      , 9.491222])
     """
     scale, _ = _unit(dt)
+    _checked_network(network)
     with np.errstate(divide="ignore"):
         return np.asarray(-scale / np.log1p(-network.leak_rate)) + 0.0
 
@@ -426,7 +431,7 @@ def time_constants(
     (array([9.4912, 9.4912]), array([4., 4.]))
     """
     scale, unit = _unit(dt)
-    n = network.n_units
+    n = _checked_network(network).n_units
     x = np.zeros(n) if x is None else checked_array(x, "x", (n,), "(n_units,)")
     u = np.zeros(network.n_inputs) if u is None else checked_array(u, "u", (network.n_inputs,), "(n_inputs,)")
     values = np.linalg.eigvals(network.jacobian(x, u)).astype(np.complex128)

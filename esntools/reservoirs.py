@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import scipy.sparse
 
 from esntools._typing import FloatArray, RandomState
+from esntools.arguments import real_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 
 __all__ = ["delay_line_weights", "norm_constrained_weights", "orthogonal_weights", "ring_weights"]
 
 
 def _checked_size(n_units: int) -> int:
-    if int(n_units) != n_units or n_units < 1:
-        raise InvalidInputError("n_units", str(n_units), "must be a whole number, at least 1")
-    return int(n_units)
+    return whole_number(n_units, "n_units")
 
 
 def _checked_gain(gain: float, place: str) -> float:
-    if not (math.isfinite(gain) and gain >= 0.0):
+    gain = real_number(gain, place)
+    if gain < 0.0:
         raise InvalidInputError(place, str(gain), "must be finite and not negative")
-    return float(gain)
+    return gain
 
 
 def _haar(n: int, rng: np.random.Generator) -> FloatArray:
@@ -66,7 +64,7 @@ def orthogonal_weights(n_units: int, *, gain: float = 1.0, rng: RandomState = No
     doi:10.1103/PhysRevLett.92.148102 (orthogonal networks and memory).
     """
     n = _checked_size(n_units)
-    return _checked_gain(gain, "gain") * _haar(n, np.random.default_rng(rng))
+    return _checked_gain(gain, "gain") * _haar(n, seeded(rng))
 
 
 def norm_constrained_weights(
@@ -120,9 +118,9 @@ def norm_constrained_weights(
     """
     n = _checked_size(n_units)
     norm = _checked_gain(norm, "norm")
-    if not 0.0 < decay <= 1.0:
+    if not 0.0 < real_number(decay, "decay") <= 1.0:
         raise InvalidInputError("decay", str(decay), "must lie in (0, 1]")
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     sigma = norm * decay ** (np.arange(n) / max(n - 1, 1))
     U = _haar(n, generator)
     if not symmetric:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools.arguments import positive_number, real_array, seeded, whole_number
 from esntools.attractors.measures import (
     CorrelationDimension,
     ExponentFromSeries,
@@ -215,7 +216,7 @@ def compare_attractors(
     Networks 153 (2022) 530, doi:10.1016/j.neunet.2022.06.025.
     """
     p = checked_points(true, "true")
-    q = np.asarray(learned, dtype=np.float64)
+    q = real_array(learned, "learned")
     q = q[:, None] if q.ndim == 1 else q
     if q.ndim != 2 or q.shape[1] != p.shape[1]:
         raise InvalidInputError("learned", f"shape {np.shape(learned)}", f"must have {p.shape[1]} columns")
@@ -228,9 +229,19 @@ def compare_attractors(
         raise InvalidInputError(
             f"true[:, {j}]", "constant", "a constant coordinate has no attractor", "drop it"
         )
-    if dt is not None and not (math.isfinite(dt) and dt > 0.0):
-        raise InvalidInputError("dt", str(dt), "must be positive", "leave it out for exponents per step")
-    finite = np.all(np.isfinite(q), axis=1)
+    if dt is not None:
+        dt = positive_number(dt, "dt", "leave it out for exponents per step")
+    if exponents is not None:
+        pair = real_array(exponents, "exponents")
+        if pair.shape != (2,) or not np.all(np.isfinite(pair)):
+            raise InvalidInputError(
+                "exponents", str(exponents), "must be two finite numbers: of the true and the learned system"
+            )
+        exponents = float(pair[0]), float(pair[1])
+    n_landmarks = whole_number(n_landmarks, "n_landmarks", 20, min(len(p), len(q)) // 2)
+    generator = seeded(rng)
+    # What overflows when squared is as good as infinite.
+    finite = np.all(np.isfinite(q) & (np.abs(q) <= 1e140), axis=1)
     end = len(q) if finite.all() else int(np.argmin(finite))
     left_by = np.flatnonzero(np.any(np.abs(q[:end] - p.mean(axis=0)) > 20.0 * spread, axis=1))
     resting = bool(np.all(np.std(q[end // 2 : end], axis=0) <= 1e-6 * spread)) if end > 1 else True
@@ -242,7 +253,6 @@ def compare_attractors(
             else "the learned run comes to rest"
         )
         return AttractorComparison("different", (what,), {}, None, None, None, None, None, p, q[:end])
-    generator = np.random.default_rng(rng)
     progress("comparing attractors", 0.0)
     embedding, loops = None, [p, q]
     widest = [choose_embedding(p[:, j]) for j in range(min(p.shape[1], 3))]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from scipy.spatial.distance import cdist
 
 from esntools._typing import FloatArray, RandomState
+from esntools.arguments import positive_number, real_array, seeded, whole_number
 from esntools.embedding import nearest_neighbours
 from esntools.errors import InvalidInputError
 
@@ -25,12 +26,13 @@ __all__ = [
 ]
 
 _SHORTEST: Final = 200
+_LARGEST: Final = 1e140
 # Laplace smoothing of the bins, as the literature on reconstructed dynamics uses it.
 _SMOOTHING: Final = 1e-5
 
 
 def checked_points(values: ArrayLike, place: str) -> FloatArray:
-    points = np.asarray(values, dtype=np.float64)
+    points = real_array(values, place)
     points = points[:, None] if points.ndim == 1 else points
     if points.ndim != 2 or len(points) < _SHORTEST or points.shape[1] == 0:
         raise InvalidInputError(
@@ -41,6 +43,11 @@ def checked_points(values: ArrayLike, place: str) -> FloatArray:
     if not np.all(np.isfinite(points)):
         k, j = (int(v) for v in np.argwhere(~np.isfinite(points))[0])
         raise InvalidInputError(f"{place}[{k}, {j}]", str(points[k, j]), "every value must be finite")
+    if np.max(np.abs(points)) > _LARGEST:
+        raise InvalidInputError(
+            place, f"{np.max(np.abs(points)):.3g}", f"squares of values beyond {_LARGEST:g} overflow",
+            "choose another unit",
+        )  # fmt: skip
     return points
 
 
@@ -116,7 +123,13 @@ def kl_divergence(
         raise InvalidInputError(
             f"true[:, {j}]", "constant", "a constant coordinate has no density", "drop it"
         )
-    if (method or ("bins" if d <= 3 else "mixture")) == "bins":
+    n_bins, n_samples = whole_number(n_bins, "n_bins"), whole_number(n_samples, "n_samples")
+    if width is not None:
+        width = positive_number(width, "width")
+    method = method or ("bins" if d <= 3 else "mixture")
+    if method not in ("bins", "mixture"):
+        raise InvalidInputError("method", repr(method), 'must be "bins" or "mixture"')
+    if method == "bins":
         if d > 6:
             raise InvalidInputError(
                 "method", "bins", f"{n_bins}^{d} bins are too many", 'use method="mixture"'
@@ -141,7 +154,7 @@ def kl_divergence(
         out = float(np.sum(prob_p * np.log(prob_p / prob_q)))
         scale_p, scale_q = len(p) + _SMOOTHING * n_cells, len(q) + _SMOOTHING * n_cells
         return max(0.0, out + rest / scale_p * math.log(scale_q / scale_p))
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     h = (len(p) ** (-1.0 / (d + 4)) if width is None else float(width)) * spread
     sample = p[generator.integers(0, len(p), n_samples)] + h * generator.standard_normal((n_samples, d))
 
@@ -227,8 +240,9 @@ def correlation_dimension(
     """
     x = checked_points(points, "points")
     n = len(x)
-    if not 0 <= theiler < n // 4:
-        raise InvalidInputError("theiler", str(theiler), f"must lie in 0 ... {n // 4 - 1}")
+    theiler = whole_number(theiler, "theiler", 0, n // 4 - 1)
+    n_references = whole_number(n_references, "n_references", 10)
+    n_radii = whole_number(n_radii, "n_radii", 4)
     spread = float(np.max(np.ptp(x, axis=0)))
     nothing = np.empty(0)
     if spread <= 1e-12 * max(1.0, float(np.max(np.abs(x)))):
@@ -361,17 +375,16 @@ def exponent_from_series(
     doi:10.1016/0167-2789(93)90009-P.
     """
     x = checked_points(points, "points")
-    if dt is not None and not (math.isfinite(dt) and dt > 0.0):
-        raise InvalidInputError("dt", str(dt), "must be positive", "leave it out for exponents per step")
+    if dt is not None:
+        dt = positive_number(dt, "dt", "leave it out for exponents per step")
+    theiler = whole_number(theiler, "theiler", 0)
+    n_references = whole_number(n_references, "n_references", 10)
+    n_neighbours = whole_number(n_neighbours, "n_neighbours", 1, len(x) // 4)
     spread = float(np.max(np.ptp(x, axis=0)))
     if spread <= 1e-12 * max(1.0, float(np.max(np.abs(x)))):
         raise InvalidInputError("points", "constant", "a constant trajectory has no exponent")
     longest = len(x) // 4
-    n_follow = longest if n_steps is None else int(n_steps)
-    if not 4 <= n_follow <= longest:
-        raise InvalidInputError(
-            "n_steps", str(n_steps), f"must lie in 4 ... {longest}, a quarter of the data"
-        )
+    n_follow = longest if n_steps is None else whole_number(n_steps, "n_steps", 4, longest)
     unit: Literal["1/step", "1/time"] = "1/step" if dt is None else "1/time"
     head = x[: len(x) - n_follow]
     rows = np.unique(np.linspace(0, len(head) - 1, min(len(head), n_references)).astype(np.intp))

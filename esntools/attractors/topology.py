@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, RandomState
+from esntools.arguments import seeded, whole_number
 from esntools.attractors.measures import checked_points
 from esntools.errors import InvalidInputError, UnsupportedError
 
@@ -115,12 +116,9 @@ def count_holes(
     Graphics (2004) 157 (landmarks).
     """
     x = checked_points(points, "points")
-    if not 20 <= n_landmarks <= len(x) // 2:
-        raise InvalidInputError(
-            "n_landmarks", str(n_landmarks), f"must lie in 20 ... {len(x) // 2}, half the points"
-        )
-    if n_resamplings < 1:
-        raise InvalidInputError("n_resamplings", str(n_resamplings), "must be at least 1")
+    # At most half the points.
+    n_landmarks = whole_number(n_landmarks, "n_landmarks", 20, len(x) // 2)
+    n_resamplings = whole_number(n_resamplings, "n_resamplings")
     try:
         from ripser import ripser
     except ImportError:
@@ -129,7 +127,7 @@ def count_holes(
             "pip install 'esntools[topology]'",
         ) from None  # fmt: skip
     x = whitened(x)
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     lives = np.zeros((n_resamplings, _MOST))
     for i in range(n_resamplings):
         half = x[generator.permutation(len(x))[: len(x) // 2]]

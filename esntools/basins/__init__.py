@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
+from esntools.arguments import real_array, real_number, seeded, whole_number
 from esntools.basins.attractors import Attractor
 from esntools.basins.boundary import BoundaryTrack, track_boundary
 from esntools.basins.edge import EdgeState, find_edge_state, find_edge_states
@@ -25,6 +26,7 @@ from esntools.basins.runs import autonomous, checked_states
 from esntools.basins.statistics import wilson_interval
 from esntools.errors import InvalidInputError
 from esntools.maps import Map, state_box
+from esntools.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from esntools.fixed_points import FixedPoints
@@ -84,6 +86,7 @@ class Basins:
         return f"Basins({len(self.labels)} starts; {', '.join(parts)})"
 
 
+@one_blas_thread
 def basins(
     system: Map,
     u: ArrayLike | None = None,
@@ -172,9 +175,8 @@ def basins(
         ("n_starts", n_starts, 1), ("n_steps", n_steps, 1), ("n_average", n_average, 200),
         ("max_period", max_period, 1),
     ):  # fmt: skip
-        if value < least:
-            raise InvalidInputError(place, str(value), f"must be at least {least}")
-    generator = np.random.default_rng(rng)
+        whole_number(value, place, least)
+    generator = seeded(rng)
     random = starts is None
     if starts is not None:
         if box is not None:
@@ -199,11 +201,13 @@ def checked_box(system: Map, box: tuple[ArrayLike, ArrayLike] | None) -> tuple[F
         raise InvalidInputError(
             "box", "None", "no box is known that the map sends into itself", "pass box=(low, high), or starts"
         )
-    if len(corners) != 2:
-        raise InvalidInputError("box", f"{len(corners)} entries", "must be a pair (low, high)")
+    if not isinstance(corners, tuple | list) or len(corners) != 2:
+        raise InvalidInputError("box", repr(corners), "must be a pair (low, high)")
     try:
-        low, high = (np.broadcast_to(np.asarray(c, dtype=np.float64), (system.n_units,)) for c in corners)
-    except ValueError:
+        low, high = (np.broadcast_to(real_array(c, "box"), (system.n_units,)) for c in corners)
+    except ValueError as error:
+        if isinstance(error, InvalidInputError):
+            raise
         raise InvalidInputError(
             "box", f"shapes {[np.shape(c) for c in corners]}", f"corners have shape ({system.n_units},)"
         ) from None
@@ -216,7 +220,7 @@ def checked_escape(radius: float | None, states: FloatArray) -> float:
     """Return the escape radius."""
     if radius is None:
         return _ESCAPE * max(1.0, float(np.max(np.abs(states))))
-    if not (np.isfinite(radius) and radius > float(np.max(np.abs(states)))):
+    if not real_number(radius, "escape_radius") > float(np.max(np.abs(states))):
         raise InvalidInputError(
             "escape_radius", str(radius), "must be finite and larger than every component of the starts"
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, no_progress
+from esntools.arguments import real_number, whole_number
 from esntools.basins.labelling import UNDECIDED
 from esntools.errors import InvalidInputError
 
@@ -196,7 +197,6 @@ def checked_track(a: FloatArray, b: FloatArray, near: float, apart: float, n_rou
             raise InvalidInputError(place, str(x), "must be one finite state")
     if a.shape != b.shape:
         raise InvalidInputError("x_b", f"shape {b.shape}", f"must have the shape {a.shape} of x_a")
-    if not 1e-14 <= near < apart <= 0.1:
+    if not 1e-14 <= real_number(near, "near") < real_number(apart, "apart") <= 0.1:
         raise InvalidInputError("near, apart", f"{near}, {apart}", "1e-14 <= near < apart <= 0.1 must hold")
-    if n_rounds < 1:
-        raise InvalidInputError("n_rounds", str(n_rounds), "must be at least 1")
+    whole_number(n_rounds, "n_rounds")

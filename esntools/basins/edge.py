@@ -12,12 +12,14 @@ import scipy.sparse.linalg
 from numpy.typing import ArrayLike
 
 from esntools._typing import ComplexArray, FloatArray, Progress, RandomState, no_progress
+from esntools.arguments import seeded
 from esntools.basins.attractors import Attractor, Cycle, polish_cycle
 from esntools.basins.boundary import Boundary, BoundaryTrack, checked_track
 from esntools.basins.labelling import Labeller
 from esntools.basins.runs import autonomous, checked_states
 from esntools.errors import InvalidInputError
 from esntools.maps import Map
+from esntools.threads import one_blas_thread
 
 if TYPE_CHECKING:
     from esntools.basins import Basins
@@ -161,6 +163,7 @@ class _Tracker:
         return int(ends[0]), int(ends[1])
 
 
+@one_blas_thread
 def find_edge_state(
     system: Map,
     x_a: ArrayLike,
@@ -236,7 +239,7 @@ def find_edge_state(
     escape = 1e6 * max(1.0, float(np.max(np.abs(np.vstack(ends)))))
     labeller = Labeller(
         held, n_steps=n_steps, n_average=2000, max_period=max_period, escape_radius=escape,
-        rng=np.random.default_rng(rng), fixed_points=attractors,
+        rng=seeded(rng), fixed_points=attractors,
     )  # fmt: skip
     labels = labeller.label(np.vstack(ends))
     if labels[0] == labels[1]:
@@ -304,6 +307,7 @@ def _track(
     )  # fmt: skip
 
 
+@one_blas_thread
 def find_edge_states(
     system: Map,
     found: Basins,
@@ -347,7 +351,7 @@ def find_edge_states(
     checked_track(np.zeros(1), np.zeros(1), near, apart, n_rounds)
     seeds = [a.states[0] for a in found.attractors]
     labeller = Labeller(
-        held, n_steps=n_steps, n_average=2000, max_period=64, rng=np.random.default_rng(rng),
+        held, n_steps=n_steps, n_average=2000, max_period=64, rng=seeded(rng),
         escape_radius=1e6 * max([1.0, *(float(np.max(np.abs(x))) for x in seeds)]),
     )  # fmt: skip
     for attractor in found.attractors:

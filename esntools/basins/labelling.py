@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from esntools._typing import BoolArray, FloatArray, IntArray, Progress, no_progress
+from esntools.arguments import whole_number
 from esntools.basins.attractors import Attractor, Cycle, Kind, point_attractor, polish_cycle
 from esntools.basins.runs import Runner, leading_exponent
 from esntools.basins.statistics import N_BATCHES, components, distances, drifting, mean_and_error, threshold
@@ -68,7 +69,9 @@ class Labeller:
     ) -> None:
         self.runner = Runner(system)
         self.system = self.runner.system
-        self.n_steps, self.n_average, self.max_period = n_steps, n_average, max_period
+        self.n_steps = whole_number(n_steps, "n_steps")
+        self.n_average = whole_number(n_average, "n_average", 200)
+        self.max_period = whole_number(max_period, "max_period")
         self.escape_radius, self.rng = escape_radius, rng
         self.attractors: list[Attractor] = []
         self.notes: list[str] = []

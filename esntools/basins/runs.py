@@ -10,8 +10,9 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, no_progress
+from esntools.arguments import real_array
 from esntools.errors import InvalidInputError
-from esntools.maps import Map, state_box
+from esntools.maps import Map, checked_map, state_box
 from esntools.network import EchoStateNetwork
 from esntools.simulation.stepping import advance_batch, batch_threads, kernel_parts
 
@@ -43,11 +44,7 @@ class _Held:
 
 def autonomous(system: Map, u: ArrayLike | None) -> Map:
     """Return the map without inputs that `system` is at the constant input u."""
-    if not isinstance(system, Map):
-        raise InvalidInputError(
-            "system", type(system).__name__, "must be a map with step, jacobian and jacobian_vector",
-            "wrap functions in esntools.maps.FunctionMap",
-        )  # fmt: skip
+    system = checked_map(system)
     if system.n_inputs == 0:
         if u is not None and np.size(u):
             raise InvalidInputError("u", f"size {np.size(u)}", "the map has no inputs", "leave u out")
@@ -56,7 +53,7 @@ def autonomous(system: Map, u: ArrayLike | None) -> Map:
         raise InvalidInputError(
             "u", "None", f"the map has {system.n_inputs} inputs", "pass the constant input, or close the loop"
         )
-    u = np.atleast_1d(np.array(u, dtype=np.float64))
+    u = np.atleast_1d(np.array(real_array(u, "u")))
     if u.shape != (system.n_inputs,):
         raise InvalidInputError("u", f"shape {u.shape}", f"must have shape ({system.n_inputs},)")
     if not np.all(np.isfinite(u)):
@@ -66,7 +63,7 @@ def autonomous(system: Map, u: ArrayLike | None) -> Map:
 
 def checked_states(value: ArrayLike, place: str, n_units: int) -> FloatArray:
     """Return the value as (n, n_units) finite states; a plain series serves one unit."""
-    X = np.array(value, dtype=np.float64)
+    X = np.array(real_array(value, place))
     if X.ndim == 1:
         X = X[:, None] if n_units == 1 else X[None, :]
     if X.ndim != 2 or X.shape[1] != n_units or len(X) == 0:

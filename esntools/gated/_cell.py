@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray
+from esntools.arguments import real_array
 from esntools.errors import InvalidInputError
 from esntools.readout import checked_array
 
@@ -30,7 +31,7 @@ def checked_bias(b: ArrayLike, place: str, length: int, n_gates: int) -> FloatAr
 
 
 def checked_state(x: ArrayLike, n_units: int, *, single: bool = False) -> FloatArray:
-    x = np.asarray(x, dtype=np.float64)
+    x = real_array(x, "x")
     if x.ndim == 0 or x.shape[-1] != n_units:
         raise InvalidInputError("x", f"shape {x.shape}", f"the last axis must be n_units = {n_units}")
     if single and x.ndim != 1:
@@ -43,7 +44,7 @@ def checked_input(u: ArrayLike | None, n_inputs: int, *, single: bool = False) -
         if n_inputs:
             raise InvalidInputError("u", "None", f"the cell has {n_inputs} inputs", "pass u, or use at_input")
         return np.zeros(0)
-    u = np.asarray(u, dtype=np.float64)
+    u = real_array(u, "u")
     if u.ndim == 0 or u.shape[-1] != n_inputs:
         raise InvalidInputError("u", f"shape {u.shape}", f"the last axis must be n_inputs = {n_inputs}")
     if single and u.ndim != 1:
@@ -52,7 +53,7 @@ def checked_input(u: ArrayLike | None, n_inputs: int, *, single: bool = False) -
 
 
 def checked_tangent(V: ArrayLike, n_units: int) -> FloatArray:
-    V = np.asarray(V, dtype=np.float64)
+    V = real_array(V, "V")
     if V.ndim not in (1, 2) or V.shape[0] != n_units:
         raise InvalidInputError("V", f"shape {V.shape}", f"must be (n_units = {n_units},) or (n_units, k)")
     return V

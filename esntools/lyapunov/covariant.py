@@ -11,6 +11,7 @@ import scipy.linalg
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
+from esntools.arguments import seeded
 from esntools.errors import InvalidInputError
 from esntools.lyapunov.frames import Mapped
 from esntools.lyapunov.products import Products, factors
@@ -23,8 +24,9 @@ from esntools.lyapunov.spectrum import (
     default_start,
 )
 from esntools.lyapunov.tangent import stepped
-from esntools.maps import Map
+from esntools.maps import Map, checked_map
 from esntools.network import EchoStateNetwork
+from esntools.threads import one_blas_thread
 
 __all__ = ["CovariantVectors", "covariant_lyapunov_vectors"]
 
@@ -140,6 +142,7 @@ def _back(R: FloatArray, C: FloatArray) -> tuple[FloatArray, FloatArray]:
     return C / size, np.log(size)
 
 
+@one_blas_thread
 def covariant_lyapunov_vectors(
     system: Map,
     x0: ArrayLike | None = None,
@@ -216,7 +219,7 @@ def covariant_lyapunov_vectors(
     F. Ginelli et al., Phys. Rev. Lett. 99 (2007) 130601, doi:10.1103/PhysRevLett.99.130601;
     P. V. Kuptsov, U. Parlitz, J. Nonlinear Sci. 22 (2012) 727, doi:10.1007/s00332-012-9126-5.
     """
-    n = system.n_units
+    n = checked_map(system).n_units
     backward = transient if backward_transient is None else backward_transient
     for name, value, least in (
         ("n_steps", n_steps, 1), ("transient", transient, 0), ("backward_transient", backward, 0),
@@ -228,7 +231,7 @@ def covariant_lyapunov_vectors(
     k = checked_number(n_vectors, n, 3, "n_vectors")
     checked_dt(dt)
     x = checked_state(system, x0)
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     total = transient + n_steps + backward
     if system.n_inputs:
         if u is None:

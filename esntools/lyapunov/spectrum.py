@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools.arguments import positive_number, real_array, seeded
 from esntools.errors import InvalidInputError
 from esntools.lyapunov.statistics import N_BATCHES, LyapunovSpectrum, summarise
 from esntools.lyapunov.tangent import frame_width, tangent
-from esntools.maps import Map
+from esntools.maps import Map, checked_map
+from esntools.threads import one_blas_thread
 
 __all__ = [
     "checked_dt",
@@ -32,7 +33,7 @@ _BLOCK_STEPS: Final = 50
 
 def checked_state(system: Map, x0: ArrayLike | None) -> FloatArray:
     """Return x0 as a copied array, zeros for None."""
-    x = np.zeros(system.n_units) if x0 is None else np.array(x0, dtype=np.float64)
+    x = np.zeros(system.n_units) if x0 is None else np.array(real_array(x0, "x0"))
     if x.shape != (system.n_units,) or not np.all(np.isfinite(x)):
         raise InvalidInputError(
             "x0", f"shape {x.shape}" if x.shape != (system.n_units,) else "an entry that is not finite",
@@ -49,8 +50,8 @@ def default_start(system: Map, generator: np.random.Generator) -> FloatArray:
 
 
 def checked_dt(dt: float | None) -> None:
-    if dt is not None and not (math.isfinite(dt) and dt > 0.0):
-        raise InvalidInputError("dt", str(dt), "must be positive", "leave it out for exponents per step")
+    if dt is not None:
+        positive_number(dt, "dt", "leave it out for exponents per step")
 
 
 def checked_whole(place: str, value: int) -> None:
@@ -66,7 +67,8 @@ def checked_number(
         return min(default, n)
     if isinstance(number, str) and number == "all":
         return n
-    if isinstance(number, str) or number != int(number) or not 1 <= number <= n:
+    whole = isinstance(number, int | np.integer) and not isinstance(number, bool)
+    if not whole or not 1 <= number <= n:
         raise InvalidInputError(
             place, repr(number), f"must lie in 1 ... n_units = {n}",
             'ask for fewer, or for "all"',
@@ -76,7 +78,7 @@ def checked_number(
 
 def checked_series(system: Map, u: ArrayLike) -> FloatArray:
     """Return the input series as a finite array of shape (n_steps, n_inputs)."""
-    u = np.asarray(u, dtype=np.float64)
+    u = real_array(u, "u")
     if u.ndim != 2 or u.shape[1] != system.n_inputs:
         raise InvalidInputError(
             "u", f"shape {u.shape}", f"must have shape (n_steps, {system.n_inputs})",
@@ -121,7 +123,7 @@ def _estimate(
     label = "Lyapunov exponents"
     total = transient + warm_up + n_steps
     progress(label, 0.0)
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     columns = frame_width(system, k)
     frame = np.linalg.qr(generator.standard_normal((n, columns)))[0]
     moving, width, finite = tangent(system, u, x, columns)
@@ -176,6 +178,7 @@ def _estimate(
     )  # fmt: skip
 
 
+@one_blas_thread
 def lyapunov_spectrum(
     system: Map,
     x0: ArrayLike | None = None,
@@ -241,7 +244,7 @@ def lyapunov_spectrum(
     G. Benettin, L. Galgani, A. Giorgilli, J.-M. Strelcyn, Meccanica 15 (1980) 9, doi:10.1007/BF02128236;
     J.-P. Eckmann, D. Ruelle, Rev. Mod. Phys. 57 (1985) 617, doi:10.1103/RevModPhys.57.617.
     """
-    if system.n_inputs:
+    if checked_map(system).n_inputs:
         raise InvalidInputError(
             "network", f"{system.n_inputs} inputs", "must have none",
             "use closed_loop(), at_input(u), or conditional_lyapunov_spectrum for a driven network",
@@ -257,7 +260,7 @@ def lyapunov_spectrum(
     k = checked_number(n_exponents, system.n_units, 3)
     x = checked_state(system, x0)
     checked_dt(dt)
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     if x0 is None:
         x = default_start(system, generator)
     return _estimate(
@@ -266,6 +269,7 @@ def lyapunov_spectrum(
     )  # fmt: skip
 
 
+@one_blas_thread
 def conditional_lyapunov_spectrum(
     system: Map,
     u: ArrayLike,
@@ -325,7 +329,7 @@ def conditional_lyapunov_spectrum(
     ----------
     L. M. Pecora, T. L. Carroll, Phys. Rev. Lett. 64 (1990) 821, doi:10.1103/PhysRevLett.64.821.
     """
-    if system.n_inputs == 0:
+    if checked_map(system).n_inputs == 0:
         raise InvalidInputError(
             "network", "no inputs", "a conditional exponent needs a driven network", "use lyapunov_spectrum"
         )

@@ -10,6 +10,8 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray
+from esntools.arguments import real_array, real_number, whole_number
+from esntools.errors import InvalidInputError
 
 __all__ = ["N_BATCHES", "LyapunovSpectrum", "kaplan_yorke_dimension", "standard_errors", "summarise"]
 
@@ -116,8 +118,10 @@ def kaplan_yorke_dimension(
     ----------
     J. L. Kaplan, J. A. Yorke, Lecture Notes in Mathematics 730 (1979) 204, doi:10.1007/BFb0064319.
     """
-    values = np.sort(np.asarray(exponents, dtype=np.float64).ravel())[::-1]
-    n = len(values) if n_dimensions is None else n_dimensions
+    values = np.sort(real_array(exponents, "exponents").ravel())[::-1]
+    n = len(values) if n_dimensions is None else whole_number(n_dimensions, "n_dimensions", len(values))
+    if not real_number(rounding, "rounding") >= 0.0:
+        raise InvalidInputError("rounding", str(rounding), "must not be negative")
     if len(values) == 0 or np.any(np.isnan(values)):
         return None, "an exponent is not a number"
     # Exponents that are zero come out as a few units of rounding, of either sign.

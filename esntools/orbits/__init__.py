@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
+from esntools.arguments import real_array, seeded, whole_number
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import find_fixed_points
-from esntools.maps import Map, state_box
+from esntools.maps import Map, checked_map, state_box
 from esntools.network import EchoStateNetwork
 from esntools.orbits.orbit import (
     PeriodicOrbit,
@@ -31,6 +32,7 @@ from esntools.orbits.seeds import (
     stabilised,
 )
 from esntools.orbits.shooting import DENSE_LIMIT, Shooting, newton
+from esntools.threads import one_blas_thread
 
 __all__ = ["PeriodicOrbit", "PeriodicOrbits", "find_periodic_orbits", "refine_orbit"]
 
@@ -279,6 +281,7 @@ def _is_odd(network: EchoStateNetwork) -> bool:
     return bool(odd)
 
 
+@one_blas_thread
 def find_periodic_orbits(
     system: Map,
     period: int,
@@ -350,24 +353,23 @@ def find_periodic_orbits(
     ----------
     R. L. Davidchack, Y.-C. Lai, Phys. Rev. E 60 (1999) 6172, doi:10.1103/PhysRevE.60.6172.
     """
-    if isinstance(period, bool) or not isinstance(period, int | np.integer) or period < 1:
-        raise InvalidInputError("period", repr(period), "must be a whole number, at least 1")
-    inputs = checked_input(system, u, int(period))
-    if n_starts < 1 or max_rounds < 1:
-        raise InvalidInputError(
-            "n_starts" if n_starts < 1 else "max_rounds", str(min(n_starts, max_rounds)), "must be at least 1"
-        )
+    checked_map(system)
+    period = whole_number(period, "period")
+    n_starts, max_rounds = whole_number(n_starts, "n_starts"), whole_number(max_rounds, "max_rounds")
+    if n_multipliers is not None:
+        n_multipliers = whole_number(n_multipliers, "n_multipliers", 1, system.n_units)
+    inputs = checked_input(system, u, period)
     check_tolerance(tol)
     states = None
     if starts is not None:
-        states = np.atleast_2d(np.asarray(starts, dtype=np.float64))
+        states = np.atleast_2d(real_array(starts, "starts"))
         if states.ndim != 2 or states.shape[1] != system.n_units:
             raise InvalidInputError(
                 "starts", f"shape {states.shape}", f"must have shape (n, n_units = {system.n_units})"
             )
         if not np.all(np.isfinite(states)):
             raise InvalidInputError("starts", "an entry is NaN or infinite", "every entry must be finite")
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     shift = input_period(inputs)
     periods = [d for d in range(shift, int(period) + 1, shift) if period % d == 0]
     label = "periodic orbits"

@@ -10,8 +10,9 @@ import scipy.sparse.linalg
 from numpy.typing import ArrayLike
 
 from esntools._typing import ComplexArray, FloatArray
+from esntools.arguments import real_array, real_number, whole_number
 from esntools.errors import InvalidInputError
-from esntools.maps import Map
+from esntools.maps import Map, checked_map
 from esntools.orbits.shooting import Shooting, newton, polish
 
 __all__ = ["PeriodicOrbit", "refine_orbit"]
@@ -198,7 +199,7 @@ def checked_input(system: Map, u: ArrayLike | None, period: int) -> FloatArray:
         raise InvalidInputError(
             "u", "None", f"the map has {m} inputs", "pass one constant input or one for every step"
         )
-    array = np.asarray(u, dtype=np.float64)
+    array = real_array(u, "u")
     if array.ndim < 2:
         array = np.atleast_1d(array)[None]
     if array.ndim != 2 or array.shape[1] != m or len(array) == 0:
@@ -316,7 +317,8 @@ def refine_orbit(
     ----------
     S. J. Wright, SIAM J. Sci. Stat. Comput. 13 (1992) 742, doi:10.1137/0913044.
     """
-    X = np.asarray(states, dtype=np.float64)
+    checked_map(system)
+    X = real_array(states, "states")
     if X.ndim != 2 or len(X) == 0 or X.shape[1] != system.n_units:
         raise InvalidInputError(
             "states", f"shape {X.shape}", f"must be (period, n_units = {system.n_units}), one state per step"
@@ -324,12 +326,9 @@ def refine_orbit(
     if not np.all(np.isfinite(X)):
         raise InvalidInputError("states", "an entry is NaN or infinite", "every entry must be finite")
     check_tolerance(tol)
-    if max_iterations < 1:
-        raise InvalidInputError("max_iterations", str(max_iterations), "must be at least 1")
-    if n_multipliers is not None and not 1 <= n_multipliers <= system.n_units:
-        raise InvalidInputError(
-            "n_multipliers", str(n_multipliers), f"must lie in [1, n_units = {system.n_units}]"
-        )
+    max_iterations = whole_number(max_iterations, "max_iterations")
+    if n_multipliers is not None:
+        n_multipliers = whole_number(n_multipliers, "n_multipliers", 1, system.n_units)
     shooting = Shooting(system, checked_input(system, u, len(X)))
     tight = 1e-10 * max(1.0, float(np.max(np.abs(X))))
     X = newton(shooting, X[None], np.random.default_rng(0), tol=tight, max_iterations=max_iterations)[0][0]
@@ -340,5 +339,5 @@ def refine_orbit(
 
 
 def check_tolerance(tol: float) -> None:
-    if not 1e-14 <= tol <= 1e-6:
+    if not 1e-14 <= real_number(tol, "tol") <= 1e-6:
         raise InvalidInputError("tol", str(tol), "must lie in [1e-14, 1e-6]", "leave it at 1e-12")

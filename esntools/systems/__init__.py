@@ -54,5 +54,7 @@ def system(name: str) -> System:
         When there is none; the message has the nearest known name.
     """
     if name not in SYSTEMS:
-        raise InvalidInputError("system", repr(name), "no system of that name", nearest_name(name, SYSTEMS))
+        raise InvalidInputError(
+            "system", repr(name), "no system of that name", nearest_name(str(name), SYSTEMS)
+        )
     return SYSTEMS[name]()

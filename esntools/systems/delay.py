@@ -11,7 +11,7 @@ from scipy.special import lambertw
 
 from esntools._typing import FloatArray
 from esntools.errors import InvalidInputError
-from esntools.systems.system import Equilibrium, System, SystemMap
+from esntools.systems.system import Equilibrium, System, SystemMap, checked_parameters
 
 __all__ = ["mackey_glass"]
 
@@ -121,6 +121,7 @@ def mackey_glass(tau: float = 17.0, *, beta: float = 0.2, gamma: float = 0.1, po
     At an equilibrium the eigenvalues are lambda_k = W_k(c tau exp(gamma tau)) / tau - gamma with Lambert's
     W and c the slope of the production term; the eight leading ones are given.
     """
+    checked_parameters(tau=tau, beta=beta, gamma=gamma, power=power)
     if not tau > 0.0:
         raise InvalidInputError("tau", str(tau), "the delay must be positive")
     usual = (tau, beta, gamma, power) == (17.0, 0.2, 0.1, 10.0)

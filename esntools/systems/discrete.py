@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 
 from esntools._typing import FloatArray
 from esntools.errors import InvalidInputError
-from esntools.systems.system import Equilibrium, System, SystemMap, sorted_eigenvalues
+from esntools.systems.system import Equilibrium, System, SystemMap, checked_parameters, sorted_eigenvalues
 
 __all__ = ["henon", "ikeda", "logistic", "standard_map"]
 
@@ -130,6 +130,7 @@ def logistic(r: float = 4.0) -> System:
     >>> logistic(3.5).trajectory(4)[:, 0].round(6)
     array([0.38282 , 0.826941, 0.500884, 0.874997])
     """
+    checked_parameters(r=r)
 
     def equilibria() -> list[Equilibrium]:
         points = [0.0] + ([1.0 - 1.0 / r] if r not in (0.0, 1.0) else [])
@@ -151,6 +152,7 @@ def henon(*, a: float = 1.4, b: float = 0.3) -> System:
 
     M. Hénon, Comm. Math. Phys. 50 (1976) 69, doi:10.1007/BF01608556, eq. (4).
     """
+    checked_parameters(a=a, b=b)
     usual = (a, b) == (1.4, 0.3)
 
     def equilibria() -> list[Equilibrium]:
@@ -179,6 +181,7 @@ def ikeda(u: float = 0.9, *, phase: float = 0.4, kerr: float = 6.0) -> System:
     Soc. Am. B 2 (1985) 552, doi:10.1364/JOSAB.2.000552. A fixed point has z (1 - u exp(i t)) = 1, one
     equation for :math:`|z|^2`, whose roots are taken from the sign changes on a fine grid.
     """
+    checked_parameters(u=u, phase=phase, kerr=kerr)
     if not 0.0 < u < 1.0:
         raise InvalidInputError("u", str(u), "the map is dissipative and bounded for 0 < u < 1")
     usual = (u, phase, kerr) == (0.9, 0.4, 6.0)
@@ -217,6 +220,7 @@ def standard_map(k: float = 8.0) -> System:
     It keeps areas: no attractor, and the exponents sum to zero. Where no islands are left, for large k, the
     largest is near ln(k / 2). B. V. Chirikov, Phys. Rep. 52 (1979) 263, doi:10.1016/0370-1573(79)90023-1.
     """
+    checked_parameters(k=k)
 
     def equilibria() -> list[Equilibrium]:
         return [_fixed_point(_STANDARD, (x, 0.0), k) for x in (0.0, math.pi)]

@@ -11,8 +11,8 @@ from numba import njit
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray
-from esntools.errors import InvalidInputError
-from esntools.systems.system import Equilibrium, System, SystemMap, sorted_eigenvalues
+from esntools.arguments import whole_number
+from esntools.systems.system import Equilibrium, System, SystemMap, checked_parameters, sorted_eigenvalues
 
 __all__ = ["hyperchaotic_rossler", "lorenz63", "lorenz96", "rossler"]
 
@@ -67,7 +67,9 @@ def _taylor_advance(X, duration, c, A, quadratic, coefficients):  # type: ignore
         step = left
         for n in (order - 1, order):
             largest = np.max(np.abs(coefficients[n]))
-            if largest > 0.0:
+            if np.isnan(largest):
+                size = np.inf
+            elif largest > 0.0:
                 step = min(step, (2e-17 * size / largest) ** (1.0 / n))
         # Steps that no longer get anywhere: the solution ends here.
         if not (step >= min(left, 1e-14 * duration) and np.isfinite(size)):
@@ -148,6 +150,7 @@ def lorenz63(*, sigma: float = 10.0, rho: float = 28.0, beta: float = 8.0 / 3.0)
     eqs. (25)-(27). Integrated by the Taylor series method of order 24 (A. Jorba, M. Zou, Exp. Math. 14
     (2005) 99, doi:10.1080/10586458.2005.10128904).
     """
+    checked_parameters(sigma=sigma, rho=rho, beta=beta)
     usual = (sigma, rho, beta) == (10.0, 28.0, 8.0 / 3.0)
 
     def equilibria() -> list[Equilibrium]:
@@ -181,6 +184,7 @@ def rossler(*, a: float = 0.2, b: float = 0.2, c: float = 5.7) -> System:
 
     O. E. Rössler, Phys. Lett. A 57 (1976) 397, doi:10.1016/0375-9601(76)90101-8, eq. (2).
     """
+    checked_parameters(a=a, b=b, c=c)
     usual = (a, b, c) == (0.2, 0.2, 5.7)
 
     def equilibria() -> list[Equilibrium]:
@@ -213,6 +217,7 @@ def hyperchaotic_rossler(*, a: float = 0.25, b: float = 3.0, c: float = 0.5, d: 
     Two exponents are positive. O. E. Rössler, Phys. Lett. A 71 (1979) 155,
     doi:10.1016/0375-9601(79)90150-6, eq. (2).
     """
+    checked_parameters(a=a, b=b, c=c, d=d)
     usual = (a, b, c, d) == (0.25, 3.0, 0.5, 0.05)
 
     def equilibria() -> list[Equilibrium]:
@@ -249,9 +254,8 @@ def lorenz96(n: int = 8, *, forcing: float = 8.0) -> System:
     :math:`-1 + F (e^{i\theta} - e^{-2 i \theta})` at :math:`\theta = 2 \pi k / n`. E. N. Lorenz, Proc.
     Seminar on Predictability, ECMWF (1996), vol. 1, p. 1, eq. (1); the sum of the exponents is -n.
     """
-    if int(n) != n or n < 4:
-        raise InvalidInputError("n", str(n), "must be a whole number, at least 4")
-    n = int(n)
+    checked_parameters(forcing=forcing)
+    n = whole_number(n, "n", 4)
 
     def equilibria() -> list[Equilibrium]:
         angles = [2.0 * math.pi * k / n for k in range(n)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import ComplexArray, FloatArray, RandomState
+from esntools.arguments import positive_number, real_array, real_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 
-__all__ = ["Equilibrium", "System", "SystemMap", "sorted_eigenvalues"]
+__all__ = ["Equilibrium", "System", "SystemMap", "checked_parameters", "sorted_eigenvalues"]
 
 
 class Equilibrium(NamedTuple):
@@ -72,7 +72,7 @@ class SystemMap:
     def _state(self, x: ArrayLike, u: ArrayLike | None, *, single: bool = False) -> FloatArray:
         if u is not None and np.size(u):
             raise InvalidInputError("u", f"size {np.size(u)}", "the system has no inputs", "leave u out")
-        x = np.asarray(x, dtype=np.float64)
+        x = real_array(x, "x")
         if x.ndim == 0 or x.shape[-1] != self.n_units:
             raise InvalidInputError(
                 "x", f"shape {x.shape}", f"the last axis must be n_units = {self.n_units}"
@@ -99,7 +99,7 @@ class SystemMap:
     ) -> tuple[FloatArray, FloatArray]:
         """Return `step` and `jacobian_vector` of one state together, for the price of the latter."""
         x = self._state(x, u, single=True)
-        V = np.asarray(V, dtype=np.float64)
+        V = real_array(V, "V")
         if V.ndim not in (1, 2) or V.shape[0] != self.n_units:
             raise InvalidInputError(
                 "V", f"shape {V.shape}", f"must be (n_units = {self.n_units},) or (n_units, k)"
@@ -175,9 +175,7 @@ class System:
         return self._equilibria()
 
     def _interval(self, dt: float | None) -> float:
-        dt = self.dt if dt is None else float(dt)
-        if not (math.isfinite(dt) and dt > 0.0):
-            raise InvalidInputError("dt", str(dt), "must be positive and finite")
+        dt = self.dt if dt is None else positive_number(dt, "dt")
         if self.kind == "map" and dt != 1.0:
             raise InvalidInputError("dt", str(dt), f"{self.name} is a map: its time step is 1")
         return dt
@@ -220,8 +218,7 @@ class System:
                     "max_step", str(max_step), f"{self.name} is a {self.kind}: only a delay equation has one",
                     "leave it out",
                 )  # fmt: skip
-            if not (math.isfinite(max_step) and max_step > 0.0):
-                raise InvalidInputError("max_step", str(max_step), "must be positive and finite")
+            max_step = positive_number(max_step, "max_step")
         return self._as_map(self, dt, max_step)
 
     def trajectory(
@@ -254,23 +251,34 @@ class System:
         InvalidInputError
             When a number is out of range or the trajectory leaves every bound (a bad `x0`).
         """
-        transient = self.transient if transient is None else float(transient)
-        if int(n_steps) != n_steps or n_steps < 1:
-            raise InvalidInputError("n_steps", str(n_steps), "must be a whole number, at least 1")
+        transient = self.transient if transient is None else real_number(transient, "transient")
+        n_steps = whole_number(n_steps, "n_steps")
         dt = self._interval(dt)
-        if not (math.isfinite(transient) and transient >= 0.0):
+        if (transient + dt * n_steps) / self.dt > 1e9:
+            raise InvalidInputError(
+                "n_steps, transient",
+                f"{n_steps} and {transient:g}",
+                f"may take 1e9 steps of {self.dt:g} at most",
+            )
+        if transient < 0.0:
             raise InvalidInputError("transient", str(transient), "must be finite and not negative")
-        start = np.array(self.x0 if x0 is None else x0, dtype=np.float64)
+        start = np.array(self.x0 if x0 is None else real_array(x0, "x0"), dtype=np.float64)
         if start.shape != (self.dimension,) or not np.all(np.isfinite(start)):
             raise InvalidInputError("x0", str(x0), f"must be {self.dimension} finite numbers")
         if x0 is None and rng is not None:
-            start += np.random.default_rng(rng).uniform(-0.1, 0.1, self.dimension)
-        samples = self._integrate(start, dt, int(n_steps), transient)
+            start += seeded(rng).uniform(-0.1, 0.1, self.dimension)
+        samples = self._integrate(start, dt, n_steps, transient)
         if not np.all(np.isfinite(samples)):
             raise InvalidInputError(
                 "x0", str(start), "the trajectory from here is unbounded", "choose another"
             )
         return samples
+
+
+def checked_parameters(**parameters: float) -> None:
+    """Refuse parameters that are no finite numbers."""
+    for name, value in parameters.items():
+        real_number(value, name)
 
 
 def sorted_eigenvalues(jacobian: ArrayLike, *, by_modulus: bool = False) -> ComplexArray:
