@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,22 @@ def test_the_staircase_is_exact(table: DwellTimes) -> None:
     assert table.responses(32, 26) == 1
     assert table.responses(10**6, 27) == 1
     assert "27 or more" in table.sentence
+
+
+def test_the_sentence_says_no_more_than_the_table() -> None:
+    network = EchoStateNetwork(np.diag([1.75, 3.0]), W_in=[[1.0], [0.0]], leak_rate=0.25)
+    table = dwell_time_table(network, [[0.05], [-0.5]], unit=0, max_length=3)
+    assert table.shortest == (1, 1, 2)
+    # The other unit keeps its own two responses, so that the network never has fewer than two.
+    assert "responses of unit 0, and one step less is too few where that leaves any." in table.sentence
+    table = dwell_time_table(network, [[0.05], [-0.5]], unit=1, max_length=3)
+    assert table.sentence.endswith("last at most 1 to 3 steps has at least 2 attracting responses of unit 1.")
+    undecided = replace(table, shortest=(None,), status=("undecided",), longest=None, reason="none found")
+    assert undecided.sentence == "Nothing is proved: none found."
+    erased = replace(table, shortest=(None,), status=("none",), longest=0)
+    assert (
+        erased.sentence == "Proved: runs of one step or more erase a response, however long the others last."
+    )
 
 
 def test_steps_of_erasure(table: DwellTimes) -> None:

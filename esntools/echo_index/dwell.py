@@ -43,8 +43,9 @@ class DwellTimes:
         M = 1, 2, ...: the longest admissible run of other symbols.
     shortest : tuple of (int or None)
         m*(M): every sequence whose holding runs last at least m*(M) steps, its other runs at most M, has at
-        least `n_responses` attracting responses; with m*(M) - 1 some sequence has fewer. None where no
-        length suffices, or where `status` is ``"undecided"``.
+        least `n_responses` attracting responses of the coordinate; with m*(M) - 1, where that is a step at all,
+        some sequence has fewer. None where no length suffices, or where `status` is ``"undecided"``. Where other
+        units decide independently of this one, the network has a multiple of these responses.
     status : tuple of str
         For each M: ``"proved"`` (both directions), ``"none"`` (proved: no holding run is long enough),
         ``"undecided"`` (too near to a bifurcation for the arithmetic, or past a limit).
@@ -82,16 +83,27 @@ class DwellTimes:
         """What is proved, in words."""
         if self.coordinate is None or not self.lengths:
             return f"Nothing is proved: {self.reason}."
-        proved = [m for m, s in zip(self.shortest, self.status, strict=True) if s == "proved"]
+        proved = [m for m in self.shortest if m is not None]
         end = (
             f"; runs of {self.longest + 1} or more erase a response, however long the others last"
             if self.longest is not None
             else ""
         )
+        if not proved and self.longest is None:
+            return f"Nothing is proved: {self.reason}."
+        if not proved:
+            return "Proved: runs of one step or more erase a response, however long the others last."
+        where = (
+            f"unit {self.coordinate.index}" if self.coordinate.index >= 0 else "the coordinate of rank one"
+        )
+        # Holding runs of no step at all were not asked about.
+        least = ", and one step less is too few" if proved[0] > 1 else ""
+        if proved[0] == 1 < proved[-1]:
+            least = ", and one step less is too few where that leaves any"
         return (
             f"Proved: with holding runs of at least {', '.join(str(m) for m in proved)} steps every sequence "
             f"whose other runs last at most 1 to {len(proved)} steps has at least {self.n_responses} "
-            f"attracting responses, and one step less is too few{end}."
+            f"attracting responses of {where}{least}{end}."
         )
 
     def responses(self, hold: int, other: int) -> int | None:

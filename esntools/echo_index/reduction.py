@@ -113,7 +113,7 @@ class Family:
                     d_low, d_high = self.phi.slope_range(left, right)
                     g = arb(v) * arb(w)
                     # One side of a range of slopes belongs to one side of the product.
-                    down, upper = (d_low, d_high) if v * w >= 0.0 else (d_high, d_low)
+                    down, upper = (d_low, d_high) if bool(g >= 0) else (d_high, d_low)
                     low, high = low + g * arb(down), high + g * arb(upper)
                 least = min(least, below(keep + arb(self.leak) * low))
                 greatest = max(greatest, above(keep + arb(self.leak) * high))
@@ -212,7 +212,7 @@ class Coordinate:
 def _increasing(leak: float, v: Sequence[float], w: Sequence[float], phi: Activation) -> bool:
     with flint.ctx.workprec(_BITS):
         falling = sum(
-            (arb(x) * arb(y) for x, y in zip(v, w, strict=True) if x * y < 0.0), arb(0)
+            (arb(x) * arb(y) for x, y in zip(v, w, strict=True) if math.copysign(1.0, x) * y < 0.0), arb(0)
         ) * arb(phi.slope_bounds[1])  # fmt: skip
         return below(1 - arb(leak) + arb(leak) * falling) >= 0.0
 
