@@ -43,9 +43,9 @@ class DwellTimes:
         M = 1, 2, ...: the longest admissible run of other symbols.
     shortest : tuple of (int or None)
         m*(M): every sequence whose holding runs last at least m*(M) steps, its other runs at most M, has at
-        least `n_responses` attracting responses of the coordinate; with m*(M) - 1, where that is a step at all,
-        some sequence has fewer. None where no length suffices, or where `status` is ``"undecided"``. Where other
-        units decide independently of this one, the network has a multiple of these responses.
+        least `n_responses` attracting responses of the coordinate; with m*(M) - 1, where that is a step at
+        all, some sequence has fewer. None where no length suffices, or where `status` is ``"undecided"``.
+        Where other units decide independently, the network has a multiple of these responses.
     status : tuple of str
         For each M: ``"proved"`` (both directions), ``"none"`` (proved: no holding run is long enough),
         ``"undecided"`` (too near to a bifurcation for the arithmetic, or past a limit).
