@@ -13,6 +13,7 @@ from esntools.arguments import real_array, real_number, seeded, whole_number
 from esntools.basins.attractors import Attractor
 from esntools.basins.boundary import BoundaryTrack, track_boundary
 from esntools.basins.edge import EdgeState, find_edge_state, find_edge_states
+from esntools.basins.kicks import Kick, NoKick, find_smallest_kick
 from esntools.basins.labelling import ESCAPED, UNDECIDED, Labeller
 from esntools.basins.pictures import (
     BasinEntropy,
@@ -33,8 +34,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ESCAPED", "UNDECIDED", "Attractor", "BasinEntropy", "BasinPicture", "Basins", "BoundaryTrack",
-    "EdgeState", "UncertaintyExponent", "basin_entropy", "basin_picture", "basins", "find_edge_state",
-    "find_edge_states", "track_boundary", "uncertainty_exponent", "wilson_interval",
+    "EdgeState", "Kick", "NoKick", "UncertaintyExponent", "basin_entropy", "basin_picture", "basins",
+    "find_edge_state", "find_edge_states", "find_smallest_kick", "track_boundary", "uncertainty_exponent",
+    "wilson_interval",
 ]  # fmt: skip
 
 _ESCAPE: Final = 1e6
