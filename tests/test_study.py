@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from study_cases import SETTINGS, henon_series, henon_study, switching_study
 
+from esntools._typing import no_progress
 from esntools.certificates import certify_esp
 from esntools.errors import InvalidInputError
+from esntools.fixed_points import find_fixed_points
 from esntools.inputs import AnyInput, InputAlphabet, InputBox, Zero
 from esntools.network import EchoStateNetwork, Readout
 from esntools.spec import ReportSpec, StudySpec
 from esntools.study import Verdict, certified_range, pulse_paths, run_study
 from esntools.study import series as study_module
+from esntools.study.dynamics import prove_points
 from esntools.study.findings import study_document
 from esntools.study.sentences import describe_inputs, number, verdict_sentence
 from esntools.study.steps import Steps, chosen_seed, input_class, with_options
@@ -328,3 +331,15 @@ def test_the_range_of_a_large_network_ends_where_the_inequality_of_lurie_does(
     if verdict.verdict == "inconclusive":
         assert found.proved == pytest.approx(0.99 * best)
         assert found.proved_by == "incremental-lurie"
+
+
+def test_points_are_proved_one_by_one_and_each_counts_once() -> None:
+    """A search that lists one point twice and misses another has the right number, and no proof."""
+    network = EchoStateNetwork([[2.0]])
+    found = find_fixed_points(network, rng=0)
+    whole = prove_points(network, None, found, no_progress)
+    assert (whole.n_proved, whole.complete) == (3, True)
+    assert 0.0 < whole.radius < 1e-12
+    twice = replace(found, points=(found.points[0], found.points[0], found.points[2]))
+    proved = prove_points(network, None, twice, no_progress)
+    assert (proved.n_found, proved.n_proved, proved.complete) == (3, 2, False)

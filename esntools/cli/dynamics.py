@@ -97,7 +97,7 @@ def _found(
             record["certified"] = (
                 _proved(proof)
                 if isinstance(proof, CertifiedFixedPoint)
-                else {"exists": False, "reason": proof.reason}
+                else {"exists": None, "reason": proof.reason}
             )
     emit(
         {

@@ -68,18 +68,41 @@ def prove_points(
     deadline = time.perf_counter() + _SECONDS
     if network.n_units <= _ENUMERATED:
         every = enumerate_fixed_points(network, u, budget=_SECONDS, progress=progress)
-        if every.complete and len(every) == len(points):
-            return ProvedPoints(len(points), len(every), True, max((p.radius for p in every), default=0.0))
-    radii = []
+        far = _farthest(points, every.points) if every.complete else None
+        if far is not None:
+            return ProvedPoints(len(points), len(every), True, far)
+    proofs: list[CertifiedFixedPoint] = []
+    radii: list[float] = []
     # Stable ones first: they are what a network rests at.
     for k, point in enumerate(sorted(points, key=lambda p: p.n_unstable)):
         if time.perf_counter() > deadline:
             break
         progress("proving fixed points", k / len(points))
         proof = certify_fixed_point(network, point.x, u)
-        if isinstance(proof, CertifiedFixedPoint):
-            radii.append(proof.radius)
+        if not isinstance(proof, CertifiedFixedPoint):
+            continue
+        # Two listed points may come to the same one; it counts once.
+        if all(_distance(proof.x, p.x) > proof.radius + p.radius for p in proofs):
+            proofs.append(proof)
+            radii.append(_distance(proof.x, point.x) + proof.radius)
     return ProvedPoints(len(points), len(radii), False, max(radii, default=0.0))
+
+
+def _distance(x: FloatArray, y: FloatArray) -> float:
+    return float(np.max(np.abs(x - y)))
+
+
+def _farthest(points: FixedPoints, proved: tuple[CertifiedFixedPoint, ...]) -> float | None:
+    """Return how far listed points are from the proved ones; None unless each is beside one of its own."""
+    if len(points) != len(proved):
+        return None
+    if not proved:
+        return 0.0
+    gaps = np.array([[_distance(p.x, q.x) + q.radius for q in proved] for p in points])
+    if len(set(gaps.argmin(axis=1).tolist())) < len(points):
+        return None
+    farthest = float(gaps.min(axis=1).max())
+    return farthest if farthest < 1e-6 else None
 
 
 def prove_all(
