@@ -34,6 +34,8 @@ _SETTLED: Final = 1e-7
 _SHORT: Final = 32
 _LARGEST: Final = 1000
 _CLOSE: Final = 1e-5
+# A spread of logarithms within one step of which double precision keeps no digit.
+_LOST: Final = 32.0
 
 
 @final
@@ -439,6 +441,14 @@ def gradient_growth(
         logs[row] = found[:, :k]
         unsettled = max(unsettled, change)
         progress("gradient growth", (row + 1) / len(starts))
+    # Of a product of few Jacobians; that of many is accumulated without loss.
+    lost = np.isfinite(logs[:, 0]) & (logs[:, 0] < logs[:, 0, :1] - _LOST * steps[0])
+    if np.any(lost):
+        first = int(np.flatnonzero(np.any(lost, axis=0))[0]) + 1
+        text = (
+            f"singular values from number {first} on are rounding where the Jacobian is singular, or nearly"
+        )
+        note = f"{note}; {text}" if note else text
     if unsettled > 1e-6:
         text = f"the power iteration left some logarithms uncertain by about {unsettled:.1e}"
         note = f"{note}; {text}" if note else text

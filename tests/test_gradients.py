@@ -210,3 +210,11 @@ def test_progress_is_reported() -> None:
 def test_bad_input(call: Any, place: str) -> None:
     with pytest.raises(InvalidInputError, match=place):
         call()
+
+
+def test_singular_jacobians_are_told() -> None:
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    A = turn @ np.diag([0.9, 0.5, 0.0]) @ turn.T
+    singular = FunctionMap(lambda x: x @ A.T, lambda x: A, 3)
+    assert "singular values from number 3 on" in gradient_growth(singular, horizons=[1, 2, 4]).note
+    assert not gradient_growth(singular, horizons=[1, 2, 4], n_values=2).note

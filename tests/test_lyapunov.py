@@ -719,3 +719,35 @@ def test_intervals_cover_the_truth_as_often_as_they_say(name: str) -> None:
         result = lyapunov_spectrum(system, x0, n_exponents=1, n_steps=n, transient=200, rng=rng)
         covered += bool(result.interval[0, 0] < truth < result.interval[0, 1])
     assert 0.91 <= covered / runs <= 0.98
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_annihilated_directions_are_not_passed_off_as_exponents(wrapped: bool) -> None:
+    """A unit that never fires takes a direction away: log eps is no exponent."""
+    W = [[0.5, 0.2, 0.1], [0.3, -0.4, 0.2], [0.1, 0.1, 0.3]]
+    network = EchoStateNetwork(W, b=[0.3, -5.0, 0.3], activation="relu")
+    system = FunctionMap(network.step, network.jacobian, 3) if wrapped else network
+    found = lyapunov_spectrum(system, n_exponents="all", n_steps=200)
+    alive = np.log(np.abs(np.linalg.eigvals(np.array([[0.5, 0.1], [0.1, 0.3]]))))
+    np.testing.assert_allclose(found.exponents[:2], np.sort(alive)[::-1], atol=1e-9)
+    assert "exponents from number 3 on" in found.note
+    assert not lyapunov_spectrum(system, n_exponents=2, n_steps=200).note
+
+
+def test_a_nilpotent_chain_is_told() -> None:
+    """Rounding makes eigenvalues eps^(1/2) of a block of two zeros: -18, where all is -inf."""
+    J = np.array([[0.5, 0.2, 0.3], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    turn = np.linalg.qr(np.random.default_rng(0).standard_normal((3, 3)))[0]
+    A = turn @ J @ turn.T
+    found = lyapunov_spectrum(FunctionMap(lambda x: x @ A.T, lambda x: A, 3), n_steps=100)
+    assert abs(found.exponents[0] - np.log(0.5)) < 1e-2
+    assert "exponents from number 2 on" in found.note
+
+
+def test_one_singular_determinant_breaks_the_sum_rule() -> None:
+    """inf - (-40) is no agreement, and a maximum with NaN would hide it."""
+    A = np.diag([0.5, 0.0])
+    found = lyapunov_spectrum(FunctionMap(lambda x: x @ A.T, lambda x: A, 2), n_steps=100)
+    assert found.exponents[1] == -np.inf or found.sum_rule_error == np.inf
+    assert found.sum_rule_error is not None
+    assert not np.isnan(found.sum_rule_error)

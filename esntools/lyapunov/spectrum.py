@@ -167,9 +167,11 @@ def _estimate(
     if k == n and finite is None:
         error = 0.0
         for found, expected in sums:
-            # Both -inf: the map is singular and says so twice.
+            # Both -inf: the map is singular and says so twice. One alone is rounding, a difference without
+            # bound, which a maximum with NaN would hide.
             if found != expected:
-                error = max(error, abs(found - expected) / max(abs(expected), 1.0))
+                finite_both = np.isfinite(found) and np.isfinite(expected)
+                error = max(error, abs(found - expected) / max(abs(expected), 1.0)) if finite_both else np.inf
     if finite is not None and finite < k:
         notes = [*notes, f"W has rank {finite}: all other exponents are -inf"]
     return summarise(

@@ -21,6 +21,12 @@ N_BATCHES: Final = 20
 _CORRELATED: Final = 0.5
 # Nor is a sum of variance and twice the covariance of neighbours to vanish, or be negative, by chance.
 _LEAST_SHARE: Final = 0.1
+# A spread within one step of which double precision keeps no digit; and one from which on, where a direction
+# is annihilated, another may belong to the same chain.
+_RESOLVED: Final = 30.0
+_CHAINED: Final = 15.0
+# The sum rule holds to about 1e-12 where the determinant is more than rounding.
+_AGREES: Final = 1e-6
 
 
 @final
@@ -154,6 +160,20 @@ def standard_errors(means: FloatArray) -> FloatArray:
     return np.asarray(np.sqrt(np.maximum(variance + 2.0 * neighbours, _LEAST_SHARE * variance) / m))
 
 
+def _below_rounding(exponents: FloatArray, sum_rule_error: float | None) -> int:
+    """Return the number (from 1) of the first exponent, in 1/step, that is rounding of -inf; 0 for none.
+
+    A direction that is annihilated comes out as rounding of the largest in every step. Where there is one,
+    others may share its chain: of a nilpotent block of m units, rounding makes eigenvalues of eps^(1/m).
+    """
+    gaps = exponents[0] - exponents[np.isfinite(exponents)] if np.isfinite(exponents[0]) else np.zeros(0)
+    resolved = np.all(gaps <= _RESOLVED) and np.all(np.isfinite(exponents))
+    if resolved and (sum_rule_error is None or sum_rule_error < _AGREES):
+        return 0
+    suspects = np.flatnonzero(gaps > _CHAINED)
+    return int(suspects[0]) + 1 if len(suspects) else 0
+
+
 def summarise(
     growth: FloatArray,
     edges: IntArray,
@@ -173,7 +193,15 @@ def summarise(
     k = growth.shape[1]
     exponents = growth.sum(axis=0) / n_steps
     order = np.argsort(-exponents, kind="stable")
-    exponents, growth = exponents[order] * scale, growth[:, order]
+    exponents, growth = exponents[order], growth[:, order]
+    doubtful = _below_rounding(exponents, sum_rule_error)
+    if doubtful:
+        notes = [
+            *notes,
+            f"exponents from number {doubtful} on are below what double precision resolves in a step: the "
+            "map annihilates directions, or nearly; these values are rounding, or -inf",
+        ]
+    exponents = exponents * scale
     per_batch = len(growth) // N_BATCHES
     lengths = np.diff(edges[::per_batch])
     means = growth.reshape(N_BATCHES, per_batch, k).sum(axis=1) / lengths[:, None] * scale
