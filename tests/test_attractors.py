@@ -29,7 +29,7 @@ from esntools.errors import InvalidInputError
 from esntools.interop import reservoir_weights
 from esntools.readout import Readout
 from esntools.simulation import drive
-from esntools.systems import henon, lorenz63, rossler
+from esntools.systems import henon, logistic, lorenz63, rossler
 
 
 @pytest.fixture(scope="module")
@@ -302,3 +302,25 @@ def test_misuse_is_refused(lorenz: np.ndarray) -> None:
     ):
         with pytest.raises(InvalidInputError, match=place):
             call()
+
+
+def test_a_cycle_of_few_points() -> None:
+    """Equally spaced samples of 2000 steps see one point of a 4-cycle; coincident landmarks take minutes."""
+    cycle = np.tile(logistic(3.5).trajectory(4)[:, 0], 500)
+    estimate = exponent_from_series(cycle)
+    assert estimate.exponent is None
+    assert "repeats itself" in estimate.note
+    pytest.importorskip("ripser")
+    comparison = compare_attractors(cycle, cycle)
+    assert comparison.verdict != "different"
+
+
+def test_noise_has_no_exponent() -> None:
+    """Neighbours part to the mean distance in one step, at a rate that only their number decides."""
+    generator = np.random.default_rng(0)
+    for x in (generator.standard_normal(3000), generator.random((3000, 2))):
+        estimate = exponent_from_series(x)
+        assert estimate.exponent is None
+        assert "after one step" in estimate.note
+    tripled = np.array([pow(3, k, 1_000_003) / 1_000_003 for k in range(3000)])
+    assert abs(exponent_from_series(tripled).exponent / np.log(3.0) - 1.0) < 0.15

@@ -27,6 +27,8 @@ __all__ = [
 
 _SHORTEST: Final = 200
 _LARGEST: Final = 1e140
+# So near to the logarithm of the mean distance of any two points, neighbours have forgotten one another.
+_SATURATED: Final = 0.1
 # Laplace smoothing of the bins, as the literature on reconstructed dynamics uses it.
 _SMOOTHING: Final = 1e-5
 
@@ -421,6 +423,10 @@ def exponent_from_series(
     # Behind the last minimum: the first steps shrink what is off the attractor.
     start = int(np.flatnonzero(curve <= low + 0.25 * (high - low))[-1])
     end = int(np.argmax(curve >= low + 0.7 * (high - low)))
+    if end - start <= 1 and curve[start + 1] >= plateau - _SATURATED:
+        return no(
+            "neighbours are as far apart as any two points after one step: noise, or steps too long to follow"
+        )
     if end - start < 3:
         start, end = max(0, end - 3), end
     region = slice(start, end + 1)
@@ -435,5 +441,6 @@ def exponent_from_series(
 
 
 def _mean_distance(x: FloatArray) -> float:
-    rows = x[:: max(1, len(x) // 500)]
+    # At random times: equally spaced ones see a single point of a cycle whose period divides the spacing.
+    rows = x[np.random.default_rng(0).integers(0, len(x), min(len(x), 500))]
     return float(np.mean(cdist(rows, rows)))

@@ -63,11 +63,15 @@ def whitened(points: FloatArray, n_components: int = 3) -> FloatArray:
 
 
 def _farthest(points: FloatArray, count: int, first: int) -> FloatArray:
-    """Return `count` points, each the one farthest from those taken before it."""
+    """Return `count` points, each the one farthest from those taken before it; fewer if no others differ."""
     chosen = [first]
     distance = np.linalg.norm(points - points[first], axis=1)
     while len(chosen) < min(count, len(points)):
-        chosen.append(int(np.argmax(distance)))
+        farthest = int(np.argmax(distance))
+        # Of a cycle of few points: hundreds at distance 0 from one another take ripser minutes.
+        if distance[farthest] <= 1e-12:
+            break
+        chosen.append(farthest)
         distance = np.minimum(distance, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return points[chosen]
 
