@@ -15,7 +15,7 @@ from esntools.basins.labelling import ESCAPED, Labeller
 from esntools.basins.rays import LOOSE, Rays, Search, first_directions, reach, turn
 from esntools.basins.runs import autonomous, checked_states
 from esntools.errors import InvalidInputError
-from esntools.fixed_points import FixedPoints, find_fixed_points
+from esntools.fixed_points import FixedPoint, FixedPoints, find_fixed_points
 from esntools.maps import Map
 from esntools.threads import one_blas_thread
 
@@ -146,9 +146,16 @@ def _labeller(
     x: FloatArray,
     n_steps: int,
     rng: np.random.Generator,
-) -> tuple[Labeller, list[FloatArray]]:
-    """Return what labels states, with the known attractors in their order, and known saddles."""
+) -> tuple[Labeller, tuple[FixedPoint, ...]]:
+    """Return what labels states, with the known attractors in their order, and the unstable points."""
     known: Any = find_fixed_points(system, rng=rng) if attractors is None else attractors
+    if not isinstance(known, FixedPoints) and not isinstance(getattr(known, "attractors", None), tuple):
+        raise InvalidInputError(
+            "attractors",
+            type(known).__name__,
+            "must be what find_fixed_points or basins returned",
+            "leave it out",
+        )
     points = known if isinstance(known, FixedPoints) else None
     seeds = [] if points is not None else [a.states[0] for a in known.attractors]
     labeller = Labeller(
@@ -162,7 +169,7 @@ def _labeller(
             else:
                 labeller.label(attractor.states[:1])
         points = find_fixed_points(system, starts=np.array(seeds) if seeds else None, rng=rng)
-    return labeller, [np.asarray(p.x) for p in points.saddles if p.n_unstable == 1]
+    return labeller, points.saddles
 
 
 def _origin(labeller: Labeller, x: FloatArray) -> tuple[int, FloatArray]:
@@ -311,7 +318,10 @@ def find_smallest_kick(
     own, origin = _origin(labeller, states[0])
     search = Search(labeller, origin, own, _target(labeller, target, own), basis)
     for point in saddles:
-        search.add(polish_cycle(search.system, point, 1))
+        if point.n_unstable > 1:
+            search.corners.append(point.x)
+        else:
+            search.add(polish_cycle(search.system, point.x, 1))
     V = first_directions(search, n_starts, generator)
     far = reach(search) if max_size is None else max_size
     grid = far * np.geomspace(_SMALLEST, 1.0, _RADII)

@@ -86,6 +86,8 @@ class Search:
         self.x, self.own, self.target, self.basis = x, own, target, basis
         self.scale = max(1.0, float(np.max(np.abs(x))))
         self.saddles: list[Saddle] = []
+        #: Fixed points with several unstable directions: there boundaries meet.
+        self.corners: list[FloatArray] = []
 
     def project(self, V: FloatArray) -> FloatArray:
         """Return the part of the rows in the subspace."""
@@ -204,6 +206,7 @@ class Rays:
         self.V, self.low, self.high = V, low, high
         self.alignment = np.full(K, np.nan)
         self.saddle: list[Saddle | None] = [None] * K
+        self.last_V, self.last_descent = np.full_like(V, np.nan), np.full_like(V, np.nan)
         self.iterations = np.zeros(K, dtype=np.intp)
         self.active, self.kept = np.ones(K, dtype=np.bool_), np.ones(K, dtype=np.bool_)
 
@@ -215,6 +218,14 @@ class Rays:
         for row, saddle in zip(rows, saddles):
             self.saddle[row] = saddle
         return normals
+
+    def first_share(self, rows: IntArray, descent: FloatArray) -> FloatArray:
+        """Return how far to turn, 1 being to the normal, by what the last turn changed (Barzilai-Borwein)."""
+        moved, change = self.V[rows] - self.last_V[rows], self.last_descent[rows] - descent
+        with np.errstate(all="ignore"):
+            share = np.einsum("kn,kn->k", moved, moved) / np.einsum("kn,kn->k", moved, change)
+        self.last_V[rows], self.last_descent[rows] = self.V[rows], descent
+        return np.where(share > 0.0, np.clip(share, 0.02, 4.0), 1.0)
 
     def merge(self) -> None:
         """Leave out a direction that has come close to a better one."""
@@ -244,18 +255,19 @@ def turn(search: Search, rays: Rays, tol: float, max_iterations: int, progress: 
         # A turn is judged by how much shorter the ray becomes: the bracket must be narrower than that.
         width = np.clip(1e-3 * (1.0 - cosine), tol, LOOSE)
         rays.low[rows], rays.high[rows] = search.cut(rays.V[rows], rays.low[rows], rays.high[rows], width)
-        share = np.ones(len(rows))
+        descent = normals / np.maximum(cosine, 1e-300)[:, None] - rays.V[rows]
+        share = rays.first_share(rows, descent)
         waiting = rays.active[rows].copy()
         for _ in range(8):
             i = np.flatnonzero(waiting)
             if len(i) == 0:
                 break
             k = rows[i]
-            V = _unit(rays.V[k] + share[i, None] * (normals[i] - rays.V[k]))
+            V = _unit(rays.V[k] + share[i, None] * descent[i])
             # Where the tangent plane says that the new ray meets the boundary, and on the way there.
             guess = rays.low[k] * cosine[i] / np.einsum("kn,kn->k", normals[i], V)
             fractions = np.array([0.3, 0.6, 0.8, 0.9, 0.97, 0.997, 1.003, 1.03, 1.1])
-            limit = rays.low[k] * (1.0 - 0.25 * share[i] * (1.0 - cosine[i] ** 2))
+            limit = rays.low[k] * (1.0 - 0.25 * np.minimum(share[i], 1.0) * (1.0 - cosine[i] ** 2))
             radii = np.sort(np.minimum(np.column_stack([guess[:, None] * fractions, limit]), limit[:, None]))
             low, high = search.scan(V, radii)
             shorter = ~np.isnan(high)
@@ -277,7 +289,10 @@ def first_directions(search: Search, n_starts: int, rng: np.random.Generator) ->
     x, n = search.x, len(search.x)
     points = [s.states[np.argmin(np.linalg.norm(s.states - x, axis=1))] for s in search.saddles]
     points = sorted(points, key=lambda p: float(np.linalg.norm(p - x)))[: max(1, n_starts // 2)]
-    rows = [p - x for p in points]
+    # A basin that is no neighbour is entered at a corner first, where several boundaries meet.
+    near = search.corners if search.target is not None else []
+    corners = sorted(near, key=lambda p: float(np.linalg.norm(p - x)))[: max(1, n_starts // 4)]
+    rows = [p - x for p in [*points, *corners]]
     others = [a.states[0] - x for k, a in enumerate(search.labeller.attractors) if k != search.own]
     others.sort(key=lambda d: float(np.linalg.norm(d)))
     if search.target is not None and search.target >= 0:
