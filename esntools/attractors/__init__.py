@@ -170,7 +170,8 @@ def compare_attractors(
     Gaussian mixtures above), the power spectra (Hellinger distance, mean over coordinates), the correlation
     dimensions, the leading Lyapunov exponents, and the numbers of holes (persistent homology of three
     whitened principal components). Scalar series are embedded first, with the lag and dimension of the true
-    one (for the holes with three delays of half that lag, since longer ones fold the loops into each other).
+    one (for the holes with three delays of half that lag, rounded up: longer ones fold the loops into each
+    other).
 
     A distance agrees when it is at most twice the distance between the two halves of the true data plus a
     margin: 0.1 nats, 0.05 (Hellinger), 0.25 or the error bars (dimension), 15 % and the error bars
@@ -260,7 +261,7 @@ def compare_attractors(
     if p.shape[1] == 1:
         embedding = widest[0]
         dimension = max(2, embedding.dimension)
-        loops = [delay_vectors(x[:, 0], max(1, embedding.lag // 2), 3) for x in (p, q)]
+        loops = [delay_vectors(x[:, 0], (embedding.lag + 1) // 2, 3) for x in (p, q)]
         p, q = (delay_vectors(x[:, 0], embedding.lag, dimension) for x in (p, q))
         spread = np.std(p, axis=0)
     theiler = min(4 * theiler, len(p) // 20, len(q) // 20)
