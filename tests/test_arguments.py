@@ -18,6 +18,8 @@ from esntools.attractors import (
     kl_divergence,
 )
 from esntools.basins import basins, find_edge_state
+from esntools.bifurcations import find_bifurcations, follow_branch
+from esntools.echo_index import estimate_echo_index
 from esntools.embedding import (
     cao_ratios,
     choose_embedding,
@@ -26,6 +28,7 @@ from esntools.embedding import (
     mutual_information,
 )
 from esntools.errors import InvalidInputError
+from esntools.fixed_points import find_fixed_points
 from esntools.gradients import gradient_growth
 from esntools.lyapunov import (
     conditional_lyapunov_spectrum,
@@ -64,6 +67,9 @@ NO_POSITIVE: dict[str, Any] = {
     "zero": 0.0, "negative": -0.1, "nan": np.nan, "infinite": np.inf, "text": "0.1", "list": [0.1],
     "complex": 0.1j, "True": True, "denormal": 5e-324,
 }  # fmt: skip
+NO_NUMBER: dict[str, Any] = {
+    "nan": np.nan, "infinite": np.inf, "huge": 1e300, "text": "0.1", "list": [0.1], "complex": 0.1j,
+}  # fmt: skip
 NO_SEED: dict[str, Any] = {"negative": -1, "float": 1.5, "text": "x"}
 NO_MAP: dict[str, Any] = {"array": np.eye(2), "None": None, "class": EchoStateNetwork}
 
@@ -90,6 +96,26 @@ CALLS: dict[str, tuple[Callable[..., Any], dict[str, Any], dict[str, dict[str, A
         find_periodic_orbits, {"system": LOOP, "period": 2, "n_starts": 4, "max_rounds": 1},
         {"system": NO_MAP, "period": NO_WHOLE, "starts": NO_ARRAY, "n_starts": NO_WHOLE,
          "max_rounds": NO_WHOLE, "n_multipliers": NO_WHOLE, "tol": NO_POSITIVE, "rng": NO_SEED},
+    ),
+    "find_fixed_points": (
+        find_fixed_points, {"system": DRIVEN, "u": [0.1], "n_starts": 4, "max_rounds": 1},
+        {"system": NO_MAP, "u": NO_ARRAY, "starts": NO_ARRAY, "n_starts": NO_WHOLE, "max_rounds": NO_WHOLE,
+         "n_eigenvalues": NO_WHOLE, "tol": NO_POSITIVE, "rng": NO_SEED},
+    ),
+    "find_bifurcations": (
+        find_bifurcations, {"network": LOOP, "start": 0.5, "stop": 1.0, "n_starts": 4},
+        {"start": NO_NUMBER, "stop": NO_NUMBER, "n_values": NO_WHOLE, "n_starts": NO_WHOLE, "tol": NO_NUMBER,
+         "max_period": NO_WHOLE, "max_branches": NO_WHOLE, "max_step": NO_NUMBER,
+         "max_points": NO_WHOLE, "rng": NO_SEED},
+    ),
+    "follow_branch": (
+        follow_branch, {"network": LOOP, "x0": [0.0, 0.0], "start": 0.5, "stop": 1.0},
+        {"x0": NO_ARRAY, "start": NO_NUMBER, "stop": NO_NUMBER, "at": NO_NUMBER, "period": NO_WHOLE},
+    ),
+    "estimate_echo_index": (
+        estimate_echo_index, {"network": DRIVEN, "inputs": U, "n_starts": 8, "max_past": 64, "window": 50},
+        {"network": NO_MAP, "inputs": NO_ARRAY, "n_starts": NO_WHOLE, "max_past": NO_WHOLE,
+         "window": NO_WHOLE, "rng": NO_SEED},
     ),
     "refine_orbit": (
         refine_orbit, {"system": LOOP, "states": np.zeros((1, 2))},

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools.arguments import real_array, real_number, seeded, whole_number
 from esntools.bifurcations.branches import (
     Steps,
     TracedBranch,
@@ -34,12 +35,11 @@ _GOLDEN: Final = 0.6180339887498949
 
 
 def _checked(max_step: float, tol: float, max_points: int) -> Steps:
-    if not 0.0 < max_step <= 0.5:
+    if not 0.0 < real_number(max_step, "max_step") <= 0.5:
         raise InvalidInputError("max_step", str(max_step), "must lie in (0, 0.5]: a share of the range")
-    if not 0.0 < tol <= 1e-6:
+    if not 0.0 < real_number(tol, "tol") <= 1e-6:
         raise InvalidInputError("tol", str(tol), "must lie in (0, 1e-6]")
-    if max_points < 2:
-        raise InvalidInputError("max_points", str(max_points), "must be at least 2")
+    max_points = whole_number(max_points, "max_points", 2)
     return Steps(first=min(0.01, 0.5 * max_step), largest=max_step, max_points=max_points)
 
 
@@ -117,9 +117,8 @@ def follow_branch(
     """
     steps = _checked(max_step, tol, max_points)
     family = make_family(network, parameter, start, stop, direction, u)
-    if period < 1:
-        raise InvalidInputError("period", str(period), "must be at least 1")
-    at = start if at is None else float(at)
+    period = whole_number(period, "period")
+    at = start if at is None else real_number(at, "at")
     if not min(start, stop) <= at <= max(start, stop):
         raise InvalidInputError("at", str(at), f"must lie between start = {start} and stop = {stop}")
     problem = Problem(family, period, start, stop, tol)
@@ -146,7 +145,7 @@ def _threads(n: int) -> threadpool_limits:
 
 
 def _node_near(problem: Problem, x0: ArrayLike, value: float) -> Node | None:
-    x = checked_array(np.atleast_1d(x0), "x0", (problem.n,), "(n_units,)")
+    x = checked_array(np.atleast_1d(real_array(x0, "x0")), "x0", (problem.n,), "(n_units,)")
     share = problem.share(value)
     z = solve_at(problem, np.append(x, share), share)
     return None if z is None else start_node(problem, z)
@@ -325,9 +324,8 @@ def find_bifurcations(
         ("n_values", n_values, 2), ("n_starts", n_starts, 1), ("max_period", max_period, 1),
         ("max_branches", max_branches, 1),
     ):  # fmt: skip
-        if number < least:
-            raise InvalidInputError(name, str(number), f"must be at least {least}")
-    rng = np.random.default_rng(rng)
+        whole_number(number, name, least)
+    rng = seeded(rng)
     problem = Problem(family, 1, start, stop, tol)
     diagram = _Diagram(family, problem, steps, max_period, max_branches)
     inner = [(k + _GOLDEN - 0.5) / (n_values - 1) for k in range(1, n_values - 1)]

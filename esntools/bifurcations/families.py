@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray
+from esntools.arguments import real_array, real_number
 from esntools.errors import InvalidInputError, nearest_name
 from esntools.maps import Map, state_box
 from esntools.network import EchoStateNetwork
@@ -72,7 +73,7 @@ class NetworkFamily:
                     "u", "None", f"the network has {m} inputs", "pass the constant input u"
                 )
         else:
-            base = checked_array(np.atleast_1d(u), "u", (m,), "(n_inputs,)")
+            base = checked_array(np.atleast_1d(real_array(u, "u")), "u", (m,), "(n_inputs,)")
         if parameter == "input":
             if m == 0:
                 raise InvalidInputError("parameter", "'input'", "the network has no input")
@@ -183,8 +184,11 @@ def make_family(
     u: ArrayLike | None,
 ) -> Family:
     """Return the family that the arguments of the public functions describe."""
-    if not (np.isfinite(start) and np.isfinite(stop)) or start == stop:
-        raise InvalidInputError("start, stop", f"{start}, {stop}", "must be two different finite numbers")
+    start, stop = (real_number(value, "start, stop") for value in (start, stop))
+    if start == stop or not max(abs(start), abs(stop)) <= 1e100:
+        raise InvalidInputError(
+            "start, stop", f"{start}, {stop}", "must be two different numbers, 1e100 at most"
+        )
     if isinstance(system, EchoStateNetwork):
         if parameter == "leak_rate" and not (0.0 < start <= 1.0 and 0.0 < stop <= 1.0):
             raise InvalidInputError("start, stop", f"{start}, {stop}", "a leak rate must lie in (0, 1]")

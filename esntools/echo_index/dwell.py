@@ -381,6 +381,8 @@ def dwell_time_table(
     P. Ashwin and A. Ceni, "Transitions in echo index and dependence on input repetitions", Physica D 463
     (2024) 134190, doi:10.1016/j.physd.2024.134190.
     """
+    if not isinstance(network, EchoStateNetwork):
+        raise InvalidInputError("network", type(network).__name__, "must be an EchoStateNetwork")
     table = InputAlphabet(symbols).symbols
     if table.shape[1] != network.n_inputs or len(table) < 2:
         raise InvalidInputError(

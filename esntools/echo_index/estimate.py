@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial.distance import cdist
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
+from esntools.arguments import seeded
 from esntools.certificates.documents import checked_budget
 from esntools.echo_index.basins import basins_at_zero
 from esntools.echo_index.bounds import ProvedBounds, proved_bounds
@@ -241,7 +242,7 @@ def estimate_echo_index(
     checked_budget(budget)
     begin = time.perf_counter()
     deadline = math.inf if budget is None else begin + budget
-    generator = np.random.default_rng(rng)
+    generator = seeded(rng)
     length = max_past + max(_AHEAD, window)
     u = realisation(asked, network.n_inputs, length, generator)
     recorded = isinstance(asked, InputSignal)

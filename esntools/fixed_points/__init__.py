@@ -6,13 +6,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools.arguments import real_array, real_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 from esntools.fixed_points.matching import EquilibriumMatch, match_equilibria
 from esntools.fixed_points.points import FixedPoint, FixedPoints
 from esntools.fixed_points.search import Search
 from esntools.fixed_points.seeds import first_seeds, more_seeds
 from esntools.gated import GRU, LSTM
-from esntools.maps import Map
+from esntools.maps import Map, checked_map
 from esntools.network import EchoStateNetwork
 from esntools.threads import one_blas_thread
 
@@ -21,11 +22,7 @@ __all__ = ["EquilibriumMatch", "FixedPoint", "FixedPoints", "find_fixed_points",
 
 def _autonomous(system: Map, u: ArrayLike | None) -> tuple[Map, FloatArray]:
     """Return the map to solve and its constant input (networks and cells take it into their bias)."""
-    if not isinstance(system, Map):
-        raise InvalidInputError(
-            "system", type(system).__name__, "must be a network, a cell or another Map",
-            "FunctionMap makes one of a function",
-        )  # fmt: skip
+    system = checked_map(system)
     if system.n_inputs == 0:
         if u is not None and np.size(u):
             raise InvalidInputError("u", f"size {np.size(u)}", "the map has no inputs", "leave u out")
@@ -34,7 +31,7 @@ def _autonomous(system: Map, u: ArrayLike | None) -> tuple[Map, FloatArray]:
         raise InvalidInputError(
             "u", "None", f"the map has {system.n_inputs} inputs", "pass u, or use closed_loop()"
         )
-    u = np.atleast_1d(np.array(u, dtype=np.float64))
+    u = np.atleast_1d(np.array(real_array(u, "u")))
     if u.shape != (system.n_inputs,):
         raise InvalidInputError(
             "u", f"shape {u.shape}", f"must have shape (n_inputs = {system.n_inputs},)",
@@ -126,22 +123,19 @@ def find_fixed_points(
     """
     system, u = _autonomous(system, u)
     n = system.n_units
-    if n_starts < 1 or max_rounds < 1:
-        raise InvalidInputError(
-            "n_starts" if n_starts < 1 else "max_rounds", str(min(n_starts, max_rounds)), "must be at least 1"
-        )
-    if n_eigenvalues is not None and n_eigenvalues < 1:
-        raise InvalidInputError("n_eigenvalues", str(n_eigenvalues), "must be at least 1", "leave it out")
-    if not 1e-14 <= tol <= 1e-6:
+    n_starts, max_rounds = whole_number(n_starts, "n_starts"), whole_number(max_rounds, "max_rounds")
+    if n_eigenvalues is not None:
+        n_eigenvalues = whole_number(n_eigenvalues, "n_eigenvalues")
+    if not 1e-14 <= real_number(tol, "tol") <= 1e-6:
         raise InvalidInputError("tol", str(tol), "must lie in [1e-14, 1e-6]", "leave it at 1e-12")
     if starts is not None:
-        starts = np.atleast_2d(np.asarray(starts, dtype=np.float64))
+        starts = np.atleast_2d(real_array(starts, "starts"))
         if starts.ndim != 2 or starts.shape[1] != n:
             raise InvalidInputError("starts", f"shape {starts.shape}", f"must have shape (n, n_units = {n})")
         starts = starts[np.all(np.isfinite(starts), axis=1)]
         starts = starts if len(starts) else None
     # One draw only: what a caller takes next from its generator does not depend on how the search went.
-    own = np.random.default_rng(np.random.default_rng(rng).integers(2**63))
+    own = np.random.default_rng(seeded(rng).integers(2**63))
     search = Search(system, u, tol, own, n_eigenvalues)
     label = "fixed points"
     progress(label, 0.0)
