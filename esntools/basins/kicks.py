@@ -361,8 +361,8 @@ def _result(search: Search, rays: Rays, kept: IntArray, n_starts: int) -> Kick:
         notes.append("the boundary led to no fixed point or cycle with one unstable direction")
     if not rays.alignment[row] > 0.999:
         notes.append(
-            "the kick is not parallel to the boundary's normal: a shorter one may be nearby, unless it leads to "
-            "a corner where several boundaries meet"
+            "the kick is not parallel to the boundary's normal: a shorter one may be nearby, unless it leads "
+            "to a corner where several boundaries meet"
         )
     return Kick(
         D[k], float(rays.high[row]), search.own, int(ends[1, k]), x, float(rays.alignment[row]),
