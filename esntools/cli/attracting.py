@@ -198,6 +198,9 @@ def echo_index_command(options: Namespace, progress: ProgressLine) -> int:
         i, j = index.boundary.between
         progress.say(f"  between {i} and {j}: exponent {index.boundary.exponents[0]:+.4g} per step")
     for proof in index.proofs:
+        # The sentence has said it already where it rests on one proof.
+        if proof in index.sentence:
+            continue
         say_paragraph(progress, f"Proof: {proof}")
     if table is not None:
         say_paragraph(progress, table.sentence)

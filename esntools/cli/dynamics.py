@@ -17,6 +17,7 @@ from esntools.cli.sources import (
     read_signal,
     save_figure,
 )
+from esntools.cli.verify import say_paragraph
 from esntools.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -124,6 +125,8 @@ def _found(
         proved = [p for p in certified if isinstance(p, CertifiedFixedPoint)]
         radius = f", within {max(p.radius for p in proved):.2g} in every unit" if proved else ""
         progress.say(f"{len(proved)} of {len(points)} proved to exist{radius}")
+        for reason in dict.fromkeys(p.reason for p in certified if p.reason):
+            say_paragraph(progress, f"Not proved: {reason}")
         if len(proved) < len(points) or any(p.n_unstable is None for p in proved):
             return UNDECIDED
     return DONE if points else UNDECIDED
@@ -171,8 +174,16 @@ def _enumerated(
         },
         options.output,
     )
-    what = "proved to be all" if found.complete else f"proved; others may be missing: {found.reason}"
-    progress.say(f"{counted(len(found), 'fixed point')}, {len(found.stable)} stable; {what}")
+    if found.complete:
+        what = f"{counted(len(found), 'fixed point')}, {len(found.stable)} stable; proved to be all"
+    elif len(found):
+        what = (
+            f"{counted(len(found), 'fixed point')} proved, {len(found.stable)} stable; "
+            f"others may be missing: {found.reason}"
+        )
+    else:
+        what = f"no fixed point proved; there may be some: {found.reason}"
+    progress.say(what)
     for point, y in zip(found, outputs):
         progress.say(f"  {_kind(point.stable, point.n_unstable, point.reason)}{_at_output(y)}")
     return DONE if found.complete else UNDECIDED

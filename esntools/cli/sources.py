@@ -229,6 +229,11 @@ def load_fit(source: str) -> Fit:
     if not source.strip():
         raise InvalidInputError("SOURCE", repr(source), "must be a model file written by fit")
     if source in zoo.zoo_names() and not Path(source).is_file():
+        if zoo.load(source).kind == "network":
+            raise InvalidInputError(
+                source, "a network of the zoo, which was never fitted", "must be a model file written by fit",
+                "where the command takes --signal, give its input with that",
+            )  # fmt: skip
         raise InvalidInputError(
             source, "a model of the zoo", "must be a model file written by fit",
             f"fit it first: esntools fit {source} -o model.npz",

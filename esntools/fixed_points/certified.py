@@ -321,7 +321,10 @@ def _certified(equation: _Equation, x: FloatArray) -> CertifiedFixedPoint | Unce
     if not math.isfinite(eta) or not (rate := contraction(2.0 * radius)) < 1.0:
         return Uncertified(
             x, residual,
-            "the derivative of x - phi(z(x)) is singular, or nearly so: the point may be a bifurcation",
+            "the derivative of x - phi(z(x)) is singular, or nearly so: the point may be a bifurcation"
+            if not math.isfinite(eta) else
+            f"the proof needs a factor below 1 and has {rate:.2g}: the point is near a bifurcation, or the "
+            "weights are so large that rounding leaves no room",
         )  # fmt: skip
     for _ in range(60):
         radius = max(radius, 1.01 * eta / (1.0 - rate))
