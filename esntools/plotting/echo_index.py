@@ -23,14 +23,14 @@ def _direction(result: EchoIndex) -> tuple[FloatArray, str]:
     """Return the direction of the state in which the responses differ most, and its name."""
     n = result.responses[0].states.shape[1]
     if len(result.responses) > 1:
-        difference = (result.responses[0].states - result.responses[1].states)[-1]
+        difference = (result.responses[1].states - result.responses[0].states)[-1]
     else:
         difference = result.responses[0].states.std(axis=0)
     size = np.abs(difference)
     # One unit is easier to read than a mixture, where one unit carries most of it.
     if n <= 3 or size.max() > 0.9 * np.linalg.norm(difference):
         unit = int(np.argmax(size))
-        return np.eye(n)[unit], f"x{unit + 1}"
+        return np.eye(n)[unit], f"unit {unit}"
     return difference / np.linalg.norm(difference), "projected state"
 
 
@@ -63,7 +63,7 @@ def plot_echo_index(result: EchoIndex, *, ax: Axes | None = None) -> Axes:
     >>> memory = EchoStateNetwork([[2.0]], W_in=[[1.0]])
     >>> index = estimate_echo_index(memory, InputBox(-0.5, 0.5), n_starts=32, max_past=256)
     >>> [child.get_ylabel() for child in plot_echo_index(index).child_axes]
-    ['input', 'x1', 'distance']
+    ['input', 'unit 0', 'distance']
     """
     if not result.responses:
         raise InvalidInputError("plot_echo_index", "no response", "a result with at least one is needed")
@@ -109,8 +109,9 @@ def _states(ax: Axes, result: EchoIndex) -> None:
     ax.axvline(0, color=GREY, lw=0.6)
     ax.set_xlim(result.times[0], result.times[-1])
     low, high = ax.get_ylim()
-    # Room for the key, which would hide the input above the axes.
-    ax.set_ylim(low, high + 0.34 * (high - low))
+    # Room for the key, which would hide the input above the axes, or lines below them.
+    rows = (len(ax.get_legend_handles_labels()[1]) + 1) // 2
+    ax.set_ylim(low, high + (0.34, 0.34, 0.34, 0.7)[rows] * (high - low))
     ax.tick_params(labelbottom=False)
     style(ax, y=name)
     key(ax, loc="upper left", bbox_to_anchor=(0.0, 1.02), ncol=2)
@@ -153,7 +154,7 @@ def _basins(ax: Axes, result: EchoIndex) -> None:
     if result.boundary is not None and len(result.boundary.states) > now:
         at = e @ (result.boundary.states[now] - picture.origin) + shift
         ax.plot(*at, "x", color=INK, ms=6, mew=1.4)
-    names = ("x1", "x2") if n == 2 else ("along the difference", "across it")
+    names = ("unit 0", "unit 1") if n == 2 else ("along the difference", "across it")
     style(ax, x=names[0], y=names[1], title="basins at time 0", box=True)
 
 
