@@ -306,6 +306,11 @@ def test_a_rest_state_that_behaves_otherwise_is_not_called_learned() -> None:
     wild = replace(inner.point, eigenvalues=np.array([5.5, *inner.point.eigenvalues]))
     line = replace(study, matches=(replace(inner, point=wild),)).summary_lines[3]
     assert "is not the true one: deviations change by the factor 5.5 per step instead of 1.92" in line
+    # The leading multiplier alone does not make a rest state the true one.
+    assert "is left in" not in study.summary_lines[3]
+    more = replace(inner.point, n_unstable=inner.point.n_unstable + 2)
+    line = replace(study, matches=(replace(inner, point=more),)).summary_lines[3]
+    assert f"is left in {more.n_unstable} directions, the true one in {more.n_unstable - 2}" in line
 
 
 def test_numbers_and_inputs_in_words() -> None:

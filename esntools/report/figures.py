@@ -221,7 +221,8 @@ def _dynamics_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], 
         yield (
             "lyapunov", "How the exponents settle",
             "Left, the estimates from the first steps up to each time; bars at the right end are 95 % "
-            "intervals. Right, all that were computed (filled: not negative).",
+            "intervals. Right, all that were computed (filled: positive)"
+            + ("." if spectrum.kaplan_yorke is None else ", and the Kaplan–Yorke dimension that they give."),
             lambda: plot_lyapunov(spectrum),
         )  # fmt: skip
     if comparison is not None and comparison.measures:

@@ -250,6 +250,13 @@ def _equilibria_line(study: Study) -> str:
         f"factor {number(abs(ours))} per step instead of {number(abs(true))}"
         for m, ours, true in other
     ]
+    for m, _, _ in found:
+        ours, true = _ways_out(m)
+        if ours != true:
+            there = near(0.0 if m.found_output is None else float(m.found_output[0]), scale)
+            parts.append(
+                f"the one at {there} is left in {_plural(ours, 'direction')}, the true one in {true}"
+            )
     missing = len(seen) - len(found)
     if missing:
         parts.append(f"{_plural(missing, 'equilibrium')} of the true system {_has(missing)} none")
@@ -268,6 +275,12 @@ def _leading(match: EquilibriumMatch) -> tuple[complex, complex]:
         value = complex(values[int(np.argmax(np.abs(values)))])
         largest.append(complex(value.real, abs(value.imag)))
     return largest[0], largest[1]
+
+
+def _ways_out(match: EquilibriumMatch) -> tuple[int, int]:
+    """Return the number of unstable directions of the learned point and of the true one."""
+    true = int(np.sum(np.abs(match.true_multipliers) > 1.0))
+    return (true if match.point is None else int(match.point.n_unstable)), true
 
 
 def _has(n: int) -> str:
