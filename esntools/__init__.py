@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from esntools.basins import basin_picture as basin_picture
     from esntools.basins import basins as basins
     from esntools.basins import find_edge_state as find_edge_state
+    from esntools.basins import find_smallest_kick as find_smallest_kick
     from esntools.bifurcations import find_bifurcations as find_bifurcations
     from esntools.bifurcations import follow_branch as follow_branch
     from esntools.certificates import Certified as Certified
@@ -108,7 +109,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "activations": ["Activation"],
     "attractors": ["compare_attractors"],
-    "basins": ["basin_picture", "basins", "find_edge_state"],
+    "basins": ["basin_picture", "basins", "find_edge_state", "find_smallest_kick"],
     "bifurcations": ["find_bifurcations", "follow_branch"],
     "certificates": [
         "Certified",
