@@ -13,7 +13,10 @@ run = learned.forecast(4000).outputs
 comparison = compare_attractors(data, run, dt=0.05)
 print("the network's free run:", comparison.verdict)
 for measure in comparison.measures.values():
-    print(f"  {measure.name}: {measure.distance:.3g} of {measure.allowed:.3g} allowed")
+    if measure.distance is None or measure.allowed is None:
+        print(f"  {measure.name}: {measure.note}")
+    else:
+        print(f"  {measure.name}: {measure.distance:.3g} of {measure.allowed:.3g} allowed")
 
 # The mirror image has the same spectrum and the same exponents.
 print("its mirror image:", compare_attractors(data, -run, n_landmarks=50).reasons[0])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
@@ -27,6 +29,7 @@ from esntools.embedding import (
 )
 from esntools.errors import InvalidInputError
 from esntools.interop import reservoir_weights
+from esntools.plotting import plot_attractor_comparison
 from esntools.readout import Readout
 from esntools.simulation import drive
 from esntools.systems import henon, logistic, lorenz63, rossler
@@ -313,6 +316,19 @@ def test_a_cycle_of_few_points() -> None:
     pytest.importorskip("ripser")
     comparison = compare_attractors(cycle, cycle)
     assert comparison.verdict != "different"
+
+
+def test_without_ripser_the_other_measures_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ripser", None)
+    x = henon().trajectory(3000, rng=1)
+    comparison = compare_attractors(x, x)
+    assert comparison.verdict == "undecided"
+    assert comparison.measures["holes"].distance is None
+    assert "ripser is not installed" in comparison.measures["holes"].note
+    assert all(m.agrees for name, m in comparison.measures.items() if name != "holes")
+    panels = plot_attractor_comparison(comparison).child_axes
+    assert [panel.axison for panel in panels] == [True, True, True, False]
+    plt.close("all")
 
 
 def test_noise_has_no_exponent() -> None:

@@ -97,7 +97,11 @@ def plot_attractor_comparison(comparison: AttractorComparison, *, ax: Axes | Non
             _persistence(hole_ax, holes, colour, offset, marker, f"{label}: {count}")
         hole_ax.legend(fontsize=TICK, frameon=False, loc="upper right", title="holes", title_fontsize=TICK)
         hole_ax.set_ylim(bottom=0.0)
-    style(hole_ax, x="rank", y="life of the hole (sd)")
+        style(hole_ax, x="rank", y="life of the hole (sd)")
+    else:
+        # Empty axes would look like an answer.
+        hole_ax.set_axis_off()
+        hole_ax.text(0.0, 1.0, "holes: not counted", transform=hole_ax.transAxes, fontsize=TICK, va="top")
     return ax
 
 
