@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import FloatArray, RandomState
 from esntools.errors import InvalidInputError
 
-__all__ = ["positive_number", "real_array", "real_number", "seeded", "whole_number"]
+__all__ = ["no_input", "positive_number", "real_array", "real_number", "seeded", "whole_number"]
 
 
 def real_array(value: ArrayLike, place: str) -> FloatArray:
@@ -94,3 +94,20 @@ def seeded(rng: RandomState) -> np.random.Generator:
         raise InvalidInputError(
             "rng", repr(rng), "must be a whole number that is not negative, a Generator, or None"
         ) from None
+
+
+def no_input(u: ArrayLike | None, what: str) -> None:
+    """Refuse an input that is given to an autonomous `what`; None and an empty one pass.
+
+    Examples
+    --------
+    >>> no_input(None, "map")
+    >>> no_input([0.5], "map")
+    Traceback (most recent call last):
+    esntools.errors.InvalidInputError: u: size 1; the map has no inputs; leave u out
+    """
+    if u is None:
+        return
+    size = real_array(u, "u").size
+    if size:
+        raise InvalidInputError("u", f"size {size}", f"the {what} has no inputs", "leave u out")

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse.linalg import ArpackError, svds
 
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
-from esntools.arguments import positive_number, real_array, seeded, whole_number
+from esntools.arguments import no_input, positive_number, real_array, seeded, whole_number
 from esntools.errors import InvalidInputError
 from esntools.maps import Map, checked_map
 from esntools.network import EchoStateNetwork
@@ -379,8 +379,7 @@ def gradient_growth(
     note = ""
     inputs: FloatArray | None = None
     if system.n_inputs == 0:
-        if u is not None and np.size(u):
-            raise InvalidInputError("u", f"size {np.size(u)}", "the map has no inputs", "leave u out")
+        no_input(u, "map")
         steps = _checked_horizons(horizons, None)
         longest = int(steps[-1])
         starts = washout + longest * np.arange(n_starts)

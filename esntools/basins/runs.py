@@ -10,7 +10,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, no_progress
-from esntools.arguments import real_array
+from esntools.arguments import no_input, real_array
 from esntools.errors import InvalidInputError
 from esntools.maps import Map, checked_map, state_box
 from esntools.network import EchoStateNetwork
@@ -46,8 +46,7 @@ def autonomous(system: Map, u: ArrayLike | None) -> Map:
     """Return the map without inputs that `system` is at the constant input u."""
     system = checked_map(system)
     if system.n_inputs == 0:
-        if u is not None and np.size(u):
-            raise InvalidInputError("u", f"size {np.size(u)}", "the map has no inputs", "leave u out")
+        no_input(u, "map")
         return system
     if u is None:
         raise InvalidInputError(

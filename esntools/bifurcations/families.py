@@ -59,10 +59,10 @@ class NetworkFamily:
     def __init__(
         self, network: EchoStateNetwork, parameter: str, direction: ArrayLike | None, u: ArrayLike | None
     ) -> None:
-        if parameter not in PARAMETERS:
+        if not isinstance(parameter, str) or parameter not in PARAMETERS:
             raise InvalidInputError(
                 "parameter", repr(parameter), "a network has no such parameter",
-                nearest_name(parameter, PARAMETERS) + ", or pass a function from the value to a map",
+                nearest_name(str(parameter), PARAMETERS) + ", or pass a function from the value to a map",
             )  # fmt: skip
         self.label, self.n_units = parameter, network.n_units
         m = network.n_inputs

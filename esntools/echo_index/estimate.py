@@ -114,7 +114,7 @@ def _search(
     last: Pullback | None = None
     searched = False
     for k, steps in enumerate(pasts):
-        progress("pullback", k / len(pasts))
+        progress("pullback", 0.5 * k / len(pasts))
         last = pullback(network, past[len(past) - steps :], starts)
         counts.append((steps, last.count))
         settled = len(counts) >= 3 and len({c for _, c in counts[-3:]}) == 1 and last.unsettled == 0
@@ -327,7 +327,7 @@ class _Report:
 
     def result(self) -> EchoIndex:
         found, last = self.found, self.found.last
-        self.progress("responses", 0.0)
+        self.progress("responses", 0.5)
         if last.count:
             u, targets, followed = self._targets()
         else:
@@ -360,7 +360,7 @@ class _Report:
             self.counted = len(keep)
         bounds = ProvedBounds(0, None, None, (), ())
         if self.prove and time.perf_counter() < self.deadline:
-            self.progress("proving", 0.5)
+            self.progress("proving", 0.6)
             points = [] if many or not responses else list(targets[followed])
             bounds = proved_bounds(self.network, self.inputs, points=points, deadline=self.deadline)
         boundary, basins = None, None
@@ -371,6 +371,7 @@ class _Report:
             self.progress("boundary", 0.8)
             boundary = self._boundary(u, targets, shown, [r.share for r in responses])
             basins = basins_at_zero(self.network, self.future, targets[followed:], self.resolution)
+        self.progress("echo index", 1.0)
         estimate, verdict, sentence, missed = self._conclusion(bounds, responses, many)
         return EchoIndex(
             bounds.lower, bounds.upper, bounds.almost_sure, estimate, verdict, sentence, tuple(responses),

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
-from esntools.arguments import real_array, real_number, seeded, whole_number
+from esntools.arguments import no_input, real_array, real_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 from esntools.fixed_points.matching import EquilibriumMatch, match_equilibria
 from esntools.fixed_points.points import FixedPoint, FixedPoints
@@ -24,8 +24,7 @@ def _autonomous(system: Map, u: ArrayLike | None) -> tuple[Map, FloatArray]:
     """Return the map to solve and its constant input (networks and cells take it into their bias)."""
     system = checked_map(system)
     if system.n_inputs == 0:
-        if u is not None and np.size(u):
-            raise InvalidInputError("u", f"size {np.size(u)}", "the map has no inputs", "leave u out")
+        no_input(u, "map")
         return system, np.zeros(0)
     if u is None:
         raise InvalidInputError(

@@ -29,6 +29,7 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray
 from esntools.activations import Activation
+from esntools.arguments import no_input
 from esntools.errors import InvalidInputError
 from esntools.fixed_points.verified import (
     enclosed,
@@ -194,8 +195,7 @@ def _index(A: FloatArray, C: FloatArray, contraction: float) -> int | None:
 def constant_input(network: EchoStateNetwork, u: ArrayLike | None) -> FloatArray:
     """Return the constant input as a checked array, empty for an autonomous network."""
     if network.n_inputs == 0:
-        if u is not None and np.size(u):
-            raise InvalidInputError("u", f"size {np.size(u)}", "the network has no inputs", "leave u out")
+        no_input(u, "network")
         return np.zeros(0)
     if u is None:
         raise InvalidInputError(

@@ -10,7 +10,7 @@ import scipy.sparse.linalg
 from numpy.typing import ArrayLike
 
 from esntools._typing import ComplexArray, FloatArray
-from esntools.arguments import real_array, real_number, whole_number
+from esntools.arguments import no_input, real_array, real_number, whole_number
 from esntools.errors import InvalidInputError
 from esntools.maps import Map, checked_map
 from esntools.orbits.shooting import Shooting, newton, polish
@@ -192,8 +192,7 @@ def checked_input(system: Map, u: ArrayLike | None, period: int) -> FloatArray:
     """Return the input of every step, (period, n_inputs), from a constant or a periodic input."""
     m = system.n_inputs
     if m == 0:
-        if u is not None and np.size(u):
-            raise InvalidInputError("u", f"size {np.size(u)}", "the map has no inputs", "leave u out")
+        no_input(u, "map")
         return np.zeros((period, 0))
     if u is None:
         raise InvalidInputError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import ComplexArray, FloatArray, RandomState
-from esntools.arguments import positive_number, real_array, real_number, seeded, whole_number
+from esntools.arguments import no_input, positive_number, real_array, real_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 
 __all__ = ["Equilibrium", "System", "SystemMap", "checked_parameters", "sorted_eigenvalues"]
@@ -70,8 +70,7 @@ class SystemMap:
         return f"SystemMap({self.name!r}, n_units={self.n_units}, dt={self.dt:g})"
 
     def _state(self, x: ArrayLike, u: ArrayLike | None, *, single: bool = False) -> FloatArray:
-        if u is not None and np.size(u):
-            raise InvalidInputError("u", f"size {np.size(u)}", "the system has no inputs", "leave u out")
+        no_input(u, "system")
         x = real_array(x, "x")
         if x.ndim == 0 or x.shape[-1] != self.n_units:
             raise InvalidInputError(

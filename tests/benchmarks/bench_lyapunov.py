@@ -1,9 +1,9 @@
 """Speed of Lyapunov spectra against the plain numpy loop: the same network, alternating in one process.
 
 The plain loop forms the Jacobian, multiplies the frame by it and calls numpy.linalg.qr, at every step. Ours
-is `lyapunov_spectrum` as called by a user, with its error bars and sum rule. Times are process CPU time on one
-thread; ratios are medians of pairs measured in turn. Beside them stand the machine's limits: the operations of
-a step at the rate at which one product of BLAS of this shape was measured to run.
+is `lyapunov_spectrum` as called by a user, with its error bars and sum rule. Times are process CPU time on
+one thread; ratios are medians of pairs measured in turn. Beside them stand the machine's limits: the
+operations of a step at the rate at which one product of BLAS of this shape was measured to run.
 
     python tests/benchmarks/bench_lyapunov.py [--sizes 100 500 1000] [--repeats 3] [--json FILE]
 """
