@@ -27,9 +27,8 @@ def _autonomous(system: Map, u: ArrayLike | None) -> tuple[Map, FloatArray]:
         no_input(u, "map")
         return system, np.zeros(0)
     if u is None:
-        raise InvalidInputError(
-            "u", "None", f"the map has {system.n_inputs} inputs", "pass u, or use closed_loop()"
-        )
+        remedy = "pass u, or use closed_loop()" if isinstance(system, EchoStateNetwork) else "pass u"
+        raise InvalidInputError("u", "None", f"the map has {system.n_inputs} inputs", remedy)
     u = np.atleast_1d(np.array(real_array(u, "u")))
     if u.shape != (system.n_inputs,):
         raise InvalidInputError(

@@ -27,6 +27,8 @@ __all__ = ["ProvedPoints", "compare_with_data", "prove_all", "prove_points", "re
 _ENUMERATED: Final = 8
 #: Seconds after which no further proof is begun.
 _SECONDS: Final = 4.0
+#: For what is exact and quick once compiled: the first time, on a busy machine, compiling takes most of it.
+_EXACT_SECONDS: Final = 40.0
 _COMPARED: Final = 10_000
 
 
@@ -67,7 +69,7 @@ def prove_points(
     """Prove the points of a search one by one, and for few units that there are no others."""
     deadline = time.perf_counter() + _SECONDS
     if network.n_units <= _ENUMERATED:
-        every = enumerate_fixed_points(network, u, budget=_SECONDS, progress=progress)
+        every = enumerate_fixed_points(network, u, budget=_EXACT_SECONDS, progress=progress)
         far = _farthest(points, every.points) if every.complete else None
         if far is not None:
             return ProvedPoints(len(points), len(every), True, far)
@@ -119,12 +121,12 @@ def responses_to_symbols(
 ) -> tuple[EchoIndex, DwellTimes | None]:
     """Return the echo index under independent symbols, and how long one of them must hold."""
     index = estimate_echo_index(
-        network, InputAlphabet(symbols), n_starts=64, max_past=1024, budget=_SECONDS, rng=seed,
+        network, InputAlphabet(symbols), n_starts=64, max_past=1024, budget=_EXACT_SECONDS, rng=seed,
         progress=progress,
     )  # fmt: skip
     if len(symbols) < 2:
         return index, None
-    table = dwell_time_table(network, symbols, budget=_SECONDS, progress=progress)
+    table = dwell_time_table(network, symbols, budget=_EXACT_SECONDS, progress=progress)
     return index, table if table.lengths else None
 
 
