@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Any
 
 import flint
@@ -287,3 +288,48 @@ def test_enclosed_holds_values_and_slopes(name: str) -> None:
             assert np.all(phi(z) <= v_high + 1e-15)
         assert np.all(phi.slope(z) >= flat - 1e-15)
         assert np.all(phi.slope(z) <= steep + 1e-15)
+
+
+def exact_preactivation(network: EchoStateNetwork, x: np.ndarray, u: np.ndarray) -> list[Fraction]:
+    """z(x) = W x + W_in u + W_fb psi(x) + b in rational arithmetic."""
+    state, drive = [Fraction(float(v)) for v in x], [Fraction(float(v)) for v in u]
+
+    def dot(row: np.ndarray, values: list[Fraction]) -> Fraction:
+        return sum((Fraction(float(a)) * v for a, v in zip(row, values, strict=True)), Fraction(0))
+
+    readout, W_fb = network.readout, network.W_fb
+    assert readout is not None
+    assert W_fb is not None
+    y = [dot(readout.W_out[i], state) + Fraction(float(readout.b_out[i])) for i in range(len(readout.b_out))]
+    if readout.W_sq is not None:
+        y = [value + dot(readout.W_sq[i], [v * v for v in state]) for i, value in enumerate(y)]
+    return [
+        dot(network.dense_W()[k], state)
+        + dot(network.W_in[k], drive)
+        + dot(W_fb[k], y)
+        + Fraction(float(network.b[k]))
+        for k in range(network.n_units)
+    ]
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e8, 1e-160])
+@pytest.mark.parametrize("squares", [False, True])
+def test_preactivations_are_enclosed_and_lose_no_digits_to_cancellation(squares: bool, scale: float) -> None:
+    generator = np.random.default_rng(11)
+    for _ in range(20):
+        n, m = int(generator.integers(1, 9)), int(generator.integers(1, 4))
+        x = generator.standard_normal(n) * (scale if scale < 1.0 else 1.0)
+        W_out = generator.standard_normal((2, n)) * max(scale, 1.0)
+        W_sq = generator.standard_normal((2, n)) * max(scale, 1.0) if squares else None
+        # The constant takes away nearly all of the large sum: only rounding of what is left may remain.
+        big = W_out @ x + (0.0 if W_sq is None else W_sq @ (x * x))
+        network = EchoStateNetwork(
+            generator.standard_normal((n, n)), W_in=generator.standard_normal((n, m)),
+            b=generator.standard_normal(n), W_fb=generator.standard_normal((n, 2)),
+            readout=Readout(W_out, W_sq, b_out=-big),
+        )  # fmt: skip
+        u = generator.standard_normal(m)
+        z, error = preactivation(network, x, u)
+        exact = exact_preactivation(network, x, u)
+        assert all(abs(Fraction(float(a)) - b) <= Fraction(float(e)) for a, b, e in zip(z, exact, error))
+        assert np.max(error) < 1e-13

@@ -172,26 +172,39 @@ def exact_product(A: Any, x: FloatArray) -> tuple[FloatArray, FloatArray]:
     return result, 2.0 * _U * np.abs(result) + 2.0 * gamma(n) ** 2 * size + n * _TINY
 
 
+def _two_squares(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return two doubles whose sum is x^2, exactly unless one of them underflows."""
+    square = x * x
+    t = 134217729.0 * x
+    high = t - (t - x)
+    low = x - high
+    return square, low * low - ((square - high * high) - 2.0 * (high * low))
+
+
 def preactivation(network: EchoStateNetwork, x: FloatArray, u: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return z(x) = W x + W_in u + W_fb psi(x) + b at the doubles x and u, with a bound of its error."""
-    parts = [(network.b, np.zeros(network.n_units)), exact_product(network.W, x)]
-    if network.n_inputs:
-        parts.append(exact_product(network.W_in, u))
+    """Return z(x) = W x + W_in u + W_fb psi(x) + b at the doubles x and u, with a bound of its error.
+
+    Each sum is one product, so that terms which cancel (a readout of large weights) lose no digits.
+    """
+    W = network.W if isinstance(network.W, np.ndarray) else network.W.toarray()
+    matrices, vectors = [W, network.W_in, network.b[:, None]], [x, u, np.ones(1)]
+    passed_on = np.zeros(network.n_units)
     readout, W_fb = network.readout, network.W_fb
     if readout is not None and W_fb is not None:
-        y, y_error = exact_product(readout.W_out, x)
+        parts, terms = [readout.W_out, readout.b_out[:, None]], [x, np.ones(1)]
+        lost = np.zeros(len(readout.b_out))
         if readout.W_sq is not None:
-            squares, extra = exact_product(readout.W_sq, x * x)
-            extra = extra + _U * 1.01 * (np.abs(readout.W_sq) @ (x * x)) * (1.0 + gamma(len(x) + 2))
-            y, y_error = y + squares, y_error + extra + 2.0 * _U * (np.abs(y) + np.abs(squares))
-        y, y_error = y + readout.b_out, y_error + 2.0 * _U * (np.abs(y) + np.abs(readout.b_out))
-        fed, error = exact_product(W_fb, y)
-        parts.append((fed, error + (np.abs(W_fb) @ y_error) * (1.0 + gamma(len(y) + 4))))
-    z, error = np.zeros(network.n_units), np.zeros(network.n_units)
-    for part, part_error in parts:
-        error = error + part_error + 1.01 * _U * (np.abs(z) + np.abs(part))
-        z = z + part
-    return z, error * (1.0 + 16.0 * _U) + _TINY
+            square, rest = _two_squares(x)
+            parts += [readout.W_sq, readout.W_sq]
+            terms += [square, rest]
+            lost = np.abs(readout.W_sq).sum(axis=1) * _TINY
+        y, y_error = exact_product(np.hstack(parts), np.concatenate(terms))
+        y_error = (y_error + lost) * (1.0 + 8.0 * _U)
+        passed_on = (np.abs(W_fb) @ y_error) * (1.0 + gamma(len(y) + 4))
+        matrices.append(W_fb)
+        vectors.append(y)
+    z, error = exact_product(np.hstack(matrices), np.concatenate(vectors))
+    return z, (error + passed_on) * (1.0 + 8.0 * _U) + _TINY
 
 
 def enclosed(phi: Activation, low: FloatArray, high: FloatArray) -> tuple[FloatArray, ...]:
