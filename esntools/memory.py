@@ -2,7 +2,7 @@ r"""How much of its past input a network remembers: the memory curve, exactly fo
 
 The exact curve of a linear network is usually computed from powers :math:`W^i W_\mathrm{in}` and the inverse
 of their Gram matrix, which is singular to rounding from some twenty units on and gives curves that are wrong
-by orders of magnitude. Here it is computed from an orthonormal basis of the same space, to rounding.
+by orders of magnitude. Here it is computed from an orthonormal basis of the same space, without that loss.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def linear_memory_curve(
     u: ArrayLike | None = None,
     input_index: int = 0,
 ) -> LinearMemory:
-    r"""Return the memory curve of the network's linearisation, exact to rounding.
+    r"""Return the memory curve of the network's linearisation.
 
     For :math:`x_{k+1} = J x_k + v\,u_{k+1}` under white noise u,
 
@@ -109,7 +109,8 @@ def linear_memory_curve(
               m(i) = \sum_j |b_j[i]|^2 .
 
     The Gram matrix C, singular to rounding for large networks, is never formed. The sum of all m(i) is the
-    dimension reached.
+    dimension reached. The curve is that of a matrix within rounding of J; a strongly non-normal J (a dense
+    rotation of a delay line whose weights exceed 1) is as sensitive to rounding as its eigenvalues are.
 
     Parameters
     ----------
