@@ -226,7 +226,7 @@ def test_holes_of_known_shapes(lorenz: np.ndarray) -> None:
         found = count_holes(points, n_landmarks=400 if count == 1 else 500)
         assert found.count == count
         if count is not None:
-            # The count itself asks for 2. Of 3000 random points the torus shows 2.49, the others more than 2.5.
+            # The count itself asks for 2. The torus shows 2.49, the others more than 2.5.
             assert found.gap > (2.0 if points is torus else 2.5)
 
 
