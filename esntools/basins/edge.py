@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from esntools.basins import Basins
     from esntools.fixed_points import FixedPoints
 
-__all__ = ["EdgeState", "find_edge_state", "find_edge_states"]
+__all__ = ["EdgeState", "find_edge_state", "find_edge_states", "unstable_space"]
 
 _LONGEST_CYCLE: Final = 16
 
@@ -90,7 +90,8 @@ class EdgeState:
         return np.asarray(self.states[0])
 
 
-def _unstable_space(system: Map, cycle: Cycle, n_unstable: int) -> FloatArray:
+def unstable_space(system: Map, cycle: Cycle, n_unstable: int) -> FloatArray:
+    """Return orthonormal rows that span the unstable space of a cycle at its first state."""
     n = cycle.states.shape[1]
     if n_unstable == 0:
         return np.zeros((0, n))
@@ -273,7 +274,7 @@ def _track(
             stayed = 0
             continue
         n_unstable = int(np.sum(np.abs(cycle.multipliers) > 1.0))
-        directions = _unstable_space(tracker.system, cycle, n_unstable)
+        directions = unstable_space(tracker.system, cycle, n_unstable)
         leads = tracker.ends(cycle, directions[0]) if n_unstable == 1 else None
         best = cycle, n_unstable, directions, leads
         checked = leads is not None and set(leads) == set(boundary.labels)
