@@ -58,10 +58,11 @@ def unit_pulses(n_inputs: int) -> FloatArray:
     Examples
     --------
     >>> unit_pulses(2).tolist()
-    [[1.0, 0.0], [-1.0, -0.0], [0.0, 1.0], [-0.0, -1.0]]
+    [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
     """
     unit = np.eye(n_inputs)
-    return np.stack([unit, -unit], axis=1).reshape(2 * n_inputs, n_inputs)
+    # Adding 0 takes the sign off a zero.
+    return np.stack([unit, -unit], axis=1).reshape(2 * n_inputs, n_inputs) + 0.0
 
 
 def checked_pulses(pulses: ArrayLike | None, system: Map) -> FloatArray:

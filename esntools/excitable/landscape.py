@@ -18,7 +18,7 @@ from esntools.basins.runs import autonomous, checked_states
 from esntools.basins.statistics import wilson_interval
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import FixedPoints, find_fixed_points
-from esntools.maps import Map, state_box
+from esntools.maps import Map, checked_map, state_box
 from esntools.network import EchoStateNetwork
 from esntools.threads import one_blas_thread
 
@@ -33,6 +33,8 @@ _OFF: Final = 1e-4
 # States kept of a branch of an unstable manifold.
 _BRANCH: Final = 200
 _ROUNDS: Final = 3
+# Given states whose destinations are looked at.
+_PROBES: Final = 128
 
 
 @final
@@ -197,9 +199,9 @@ def _branch(labeller: Labeller, x: FloatArray, saddle: FloatArray, end: int, n_s
     return _thinned(np.concatenate(blocks))
 
 
-def _saddles(held: Map, labeller: Labeller, points: FixedPoints, n_steps: int) -> list[LandscapeSaddle]:
-    """Describe the unstable points, and follow the unstable manifolds that are curves."""
-    curves: list[tuple[int, FloatArray]] = []
+def _first_steps(labeller: Labeller, points: FixedPoints) -> list[tuple[int, FloatArray]]:
+    """Return, for every unstable point whose unstable manifold is a curve, a small step along it."""
+    curves = []
     for k, point in enumerate(points.saddles):
         if point.n_unstable == 1:
             cycle = Cycle(point.x[None], point.residual, point.eigenvalues)
@@ -207,8 +209,22 @@ def _saddles(held: Map, labeller: Labeller, points: FixedPoints, n_steps: int) -
             # A fixed sign: the largest component is positive.
             direction = direction * np.sign(direction[np.argmax(np.abs(direction))])
             curves.append((k, _OFF * max(1e-2, float(np.linalg.norm(point.x))) * direction))
+    return curves
+
+
+def _beside(points: FixedPoints, curves: Sequence[tuple[int, FloatArray]]) -> FloatArray:
+    """Return the starts of all branches, two rows for each curve."""
     starts = [points.saddles[k].x + sign * step for k, step in curves for sign in (-1.0, 1.0)]
-    ends = labeller.label(np.array(starts), grow=False).reshape(-1, 2) if starts else np.zeros((0, 2), int)
+    return np.array(starts)
+
+
+def _saddles(
+    labeller: Labeller, points: FixedPoints, curves: Sequence[tuple[int, FloatArray]], n_steps: int
+) -> list[LandscapeSaddle]:
+    """Describe the unstable points, and follow the unstable manifolds that are curves."""
+    ends = np.zeros((0, 2), dtype=np.intp)
+    if curves:
+        ends = labeller.label(_beside(points, curves), grow=False).reshape(-1, 2)
     found: dict[int, tuple[tuple[int, int], tuple[FloatArray, FloatArray]]] = {}
     for (k, step), (a, b) in zip(curves, ends):
         x = points.saddles[k].x
@@ -255,7 +271,8 @@ def find_landscape(
     Fixed points are searched for by Newton's method and audited by their index sum; random states are run to
     what they reach, which finds cycles and other attractors and gives the shares of the basins. Of every
     unstable point with one unstable direction both branches of the unstable manifold are followed to the two
-    attractors that its stable manifold separates.
+    attractors that its stable manifold separates. Where runs come to rest at a point that the search missed,
+    it is repeated with that point.
 
     Parameters
     ----------
@@ -264,7 +281,7 @@ def find_landscape(
     u : array_like, shape (n_inputs,), optional
         The constant input; zero by default where there are inputs.
     starts : array_like, shape (n, n_units), optional
-        States of a run, as further seeds for the fixed points.
+        States of a run, as further seeds for the fixed points and (some of them) for the other attractors.
     fixed_points : FixedPoints, optional
         When they are known already.
     n_random : int
@@ -299,33 +316,36 @@ def find_landscape(
     ----------
     A. Ceni, P. Ashwin, L. Livi, Cognitive Computation 12 (2020) 330, doi:10.1007/s12559-019-09634-2.
     """
+    system = checked_map(system)
     if u is None and system.n_inputs:
         u = np.zeros(system.n_inputs)
     held = autonomous(system, u)
-    whole_number(n_random, "n_random")
-    whole_number(n_steps, "n_steps")
+    for place, value in (("n_random", n_random), ("n_steps", n_steps), ("max_period", max_period)):
+        whole_number(value, place)
     # Streams of their own: the states sampled do not depend on how many numbers the search draws.
     searching, sampling, labelling = seeded(rng).spawn(3)
     seeds = None if starts is None else checked_states(starts, "starts", held.n_units)
-    points = fixed_points
+    points = _checked_points(fixed_points, held)
     if points is None:
         points = find_fixed_points(
             held, starts=seeds, rng=searching, progress=lambda label, f: progress(label, 0.5 * f)
-        )
-    elif not isinstance(points, FixedPoints):
-        raise InvalidInputError(
-            "fixed_points", type(points).__name__, "must be what find_fixed_points returned", "leave it out"
         )
     box = state_box(held)
     low, high = (-1.0, 1.0) if box is None else box
     random = sampling.uniform(low, high, (n_random, held.n_units))
     others: list[Attractor] = []
-    labeller, labels = _labeller(held, points, others, n_steps, max_period, labelling), None
-    for _ in range(_ROUNDS):
+    for round_ in range(_ROUNDS):
+        labeller = _labeller(held, points, others, n_steps, max_period, labelling)
         labels = labeller.label(random)
         progress("basins", 0.7)
+        curves = _first_steps(labeller, points)
+        # Basins too small for the random states: what lies beside saddles, and where the given states go.
+        probes = [_beside(points, curves)] if curves else []
+        probes += [] if seeds is None else [seeds[:: -(-len(seeds) // _PROBES)]]
+        if probes:
+            labeller.label(np.vstack(probes))
         again = _new_points(labeller, points)
-        if again is None:
+        if again is None or round_ == _ROUNDS - 1:
             break
         # A run that comes to rest elsewhere has found an attractor that the search missed.
         more = find_fixed_points(held, starts=again, rng=searching)
@@ -333,13 +353,30 @@ def find_landscape(
             break
         points = more
         others = [a for a in labeller.attractors if a.is_point and a.period != 1]
-        labeller = _labeller(held, points, others, n_steps, max_period, labelling)
-    assert labels is not None
-    saddles = _saddles(held, labeller, points, n_steps)
+    saddles = _saddles(labeller, points, curves, n_steps)
     progress("unstable manifolds", 0.95)
     found = _summary(system, held, labeller, points, labels, saddles)
     progress("landscape", 1.0)
     return found
+
+
+def _checked_points(points: FixedPoints | None, held: Map) -> FixedPoints | None:
+    """Refuse fixed points that are none of this map."""
+    if points is None:
+        return None
+    if not isinstance(points, FixedPoints):
+        raise InvalidInputError(
+            "fixed_points", type(points).__name__, "must be what find_fixed_points returns", "leave it out"
+        )
+    for k, point in enumerate(points):
+        if point.x.shape != (held.n_units,) or np.max(np.abs(held.step(point.x) - point.x)) > 1e-6 * max(
+            1.0, float(np.max(np.abs(point.x)))
+        ):
+            raise InvalidInputError(
+                f"fixed_points[{k}]", f"a state of {point.x.size} units",
+                "must be a fixed point of this map at this input", "search again, or leave it out",
+            )  # fmt: skip
+    return points
 
 
 def _outputs(system: Map, attractors: Sequence[Attractor]) -> FloatArray | None:
