@@ -308,6 +308,74 @@ def test_nodes_keep_apart() -> None:
         assert gaps.min() > 0.5
 
 
+def test_nodes_in_one_place_are_pushed_apart_and_others_stay() -> None:
+    """The split corner of the fixture lies near its corner; two attractors with one output do not cover."""
+    ax = plotting.plot_graph(split_graph())
+    places = np.array([line.get_xydata()[0] for line in ax.get_lines()])
+    for corner, inner in ((5, 3), (0, 2)):
+        gaps = np.linalg.norm(places - places[corner], axis=1)
+        assert int(np.argsort(gaps)[1]) == inner
+        assert gaps[inner] > 0.4
+    twins = nx.DiGraph()
+    for node, output in enumerate([(1.0, 1.0), (1.0, 1.0), (1.0, 1.0), (-1.0, -1.0)]):
+        twins.add_node(node, output=list(output))
+    places = np.array([line.get_xydata()[0] for line in plotting.plot_graph(twins).get_lines()])
+    gaps = np.linalg.norm(places[:, None] - places[None], axis=2) + 9.0 * np.eye(4)
+    assert gaps.min() > 0.45
+    assert np.linalg.norm(places[3] - [-1.0, -1.0]) < 1e-9
+
+
+def test_graph_draws_what_a_diagnosis_blames() -> None:
+    graph = split_graph()
+    ax = plotting.plot_graph(graph, spurious=[5], guilty=[(5, 3)], names=["a", "b", "c", "c", "d", "e"])
+    shown = [t.get_text() for t in ax.texts]
+    assert sum("spurious" in t for t in shown) == 1
+    assert sum(t.endswith("!") for t in shown) == 1
+    assert "(+0.7, +0.9) c" in shown
+    red = [p for p in ax.patches if matplotlib.colors.to_hex(p.get_edgecolor()) == style.RED.lower()]
+    assert len(red) == 1
+    with pytest.raises(InvalidInputError, match="names"):
+        plotting.plot_graph(graph, names=["a"])
+
+
+def test_edges_are_the_wider_the_easier_and_dashed_where_no_unit_pulse_goes() -> None:
+    graph = flip_flop_graph(2)
+    for k, (i, j) in enumerate(graph.edges):
+        graph.edges[i, j].update(threshold=0.1 * 2.0**k, at_unit=k % 2 == 0)
+    ax = plotting.plot_graph(graph, guilty=())
+    made = [p.get_linewidth() for p in ax.patches if p.get_linestyle() == "-"]
+    assert made == sorted(made, reverse=True)
+    assert made[0] > 3.0 > made[-1]
+    assert sum(p.get_linestyle() != "-" for p in ax.patches) == 4
+    # Among many edges, those that the task's pulses do not make keep back.
+    for i, j in itertools.permutations(range(4), 2):
+        if not graph.has_edge(i, j):
+            graph.add_edge(i, j, threshold=9.0, at_unit=False)
+    graph.add_nodes_from((4 + n, {"output": [3.0, n]}) for n in range(2))
+    graph.add_edges_from([(i, 4 + i % 2, {"threshold": 9.0, "at_unit": False}) for i in range(4)])
+    graph.add_edge(4, 5, threshold=9.0, at_unit=False)
+    assert graph.number_of_edges() == 17
+    shown = [t.get_text() for t in plotting.plot_graph(graph, guilty=()).texts]
+    assert "9" not in shown
+    assert "0.1" in shown
+
+
+def test_kinds_of_attractors_differ_by_their_marker_and_say_what_they_are() -> None:
+    graph = nx.DiGraph(audit="failed", metric="state")
+    graph.add_node(0, output=[1.0, 0.0], kind="fixed point", period=1)
+    graph.add_node(1, output=[-1.0, 0.0], kind="periodic orbit", period=2)
+    graph.add_node(2, output=[0.0, 1.0], kind="chaos", period=None)
+    graph.add_edge(0, 0, threshold=0.1)
+    graph.add_edge(0, 1, threshold=0.2)
+    ax = plotting.plot_graph(graph)
+    assert [line.get_marker() for line in ax.get_lines()] == ["o", "h", "D"]
+    shown = " ".join(t.get_text() for t in ax.texts)
+    assert "period 2" in shown
+    assert "chaos" in shown
+    assert len(ax.patches) == 2
+    assert "audit of the fixed points failed" in ax.get_title(loc="left")
+
+
 def test_empty_graphs_are_refused() -> None:
     for draw in (plotting.plot_graph, plotting.plot_phase_graph):
         with pytest.raises(InvalidInputError):

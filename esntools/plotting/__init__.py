@@ -9,8 +9,9 @@ from esntools.plotting.basins import plot_basins
 from esntools.plotting.bifurcations import plot_bifurcations
 from esntools.plotting.dynamics import plot_eigenvalues
 from esntools.plotting.echo_index import plot_dwell_times, plot_echo_index
-from esntools.plotting.graphs import plot_graph, plot_phase_graph
+from esntools.plotting.graphs import plot_graph
 from esntools.plotting.lyapunov import plot_lyapunov, plot_splitting_angles
+from esntools.plotting.phase import plot_phase_graph
 from esntools.plotting.series import (
     plot_attractor,
     plot_error_growth,

@@ -1,10 +1,11 @@
-"""Plots of an excitable network attractor: as a graph, and in phase space."""
+"""Plots of an excitable network attractor, or of visits, as a directed graph."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,21 +14,28 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray
 from esntools.errors import InvalidInputError
-from esntools.network import EchoStateNetwork
-from esntools.plotting.style import BLUE, GREY, INK, LABEL, RED, TICK, new_axes, style
+from esntools.plotting.style import BLUE, GREY, INK, LABEL, PALE, RED, TICK, new_axes
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["plot_graph", "plot_phase_graph"]
+__all__ = ["plot_graph"]
 
-_NODE = 17.0  # marker diameter in points
-_BEND = 0.22
-#: Edges up to which each carries its number.
-LABELLED = 40
+_NODE: Final = 17.0  # marker diameter in points
+_BEND: Final = 0.2
+#: Edges up to which each carries its number; with more, only those that matter do.
+LABELLED: Final = 16
+#: Nodes nearer than this fraction of the drawing's half-width are pushed apart.
+_APART: Final = 0.5
+# A pale fill that is darker than paper in greyscale, and one for what is wrong.
+_FILL: Final = "#dbe9f4"
+_RED_FILL: Final = "#f6c9b3"
+#: By kind of attractor, markers that differ without colour.
+_MARKERS: Final = {"periodic orbit": "h", "chaos": "D", "torus or chaos": "D"}
 
 
-def _nodes(graph: networkx.DiGraph, place: str) -> list[Hashable]:
+def nodes_of(graph: networkx.DiGraph, place: str) -> list[Hashable]:
+    """Return the nodes in order; refuse a graph that has none."""
     nodes = list(graph.nodes)
     if not nodes:
         raise InvalidInputError(place, "an empty graph", "at least one node is needed")
@@ -45,40 +53,54 @@ def _outputs(graph: networkx.DiGraph, nodes: Sequence[Hashable]) -> FloatArray |
     return table if table.ndim == 2 and table.shape[1] > 0 else None
 
 
-def _circle(n: int, order: Sequence[int]) -> FloatArray:
-    angle = 2.0 * math.pi * np.arange(n) / n + (math.pi / 4.0 if n == 4 else math.pi / 2.0)
-    place = np.empty((n, 2))
-    place[list(order)] = np.column_stack([np.cos(angle), np.sin(angle)])
+def _circle(n: int) -> FloatArray:
+    angle = math.pi / 2.0 - 2.0 * math.pi * np.arange(n) / n + (math.pi / 4.0 if n == 4 else 0.0)
+    return np.column_stack([np.cos(angle), np.sin(angle)])
+
+
+def pushed_apart(place: FloatArray, gap: float) -> FloatArray:
+    """Move points that lie closer than `gap` apart, each as little as the others let it."""
+    place = place.copy()
+    n = len(place)
+    # Points in one place part along directions of their own.
+    turn = 2.0 * math.pi * np.arange(n) / n + 0.7
+    for _ in range(200):
+        difference = place[:, None] - place[None]
+        distance = np.linalg.norm(difference, axis=-1)
+        near = (distance < gap * (1.0 - 1e-3)) & ~np.eye(n, dtype=bool)
+        if not near.any():
+            break
+        together = near & (distance < 1e-6 * gap)
+        apart = np.column_stack([np.cos(turn), np.sin(turn)])
+        difference[together] = (apart[:, None] - apart[None])[together]
+        distance = np.where(near, np.linalg.norm(difference, axis=-1), 1.0)
+        missing = np.where(near, gap - np.where(together, 0.0, distance), 0.0)
+        place += 0.5 * np.sum(difference / distance[..., None] * missing[..., None], axis=1)
     return place
 
 
 def _positions(outputs: FloatArray | None, n: int) -> FloatArray:
-    """Place nodes at their outputs where that keeps them apart, else on a circle in the outputs' order."""
+    """Place nodes at their outputs, pushed apart where they would cover each other, else on a circle."""
     if n == 1:
         return np.zeros((1, 2))
-    if outputs is None:
-        return np.array([[-1.0, 0.0], [1.0, 0.0]]) if n == 2 else _circle(n, range(n))
-    if n == 2 and outputs.shape[1] > 1:
+    if n == 2 and (outputs is None or outputs.shape[1] > 1):
         return np.array([[-1.0, 0.0], [1.0, 0.0]])
-    m = outputs.shape[1]
-    if m == 1:
-        order = np.argsort(outputs[:, 0])
+    if outputs is None or outputs.shape[1] > 3:
+        return _circle(n)
+    if outputs.shape[1] == 1:
         place = np.zeros((n, 2))
-        place[order, 0] = np.linspace(-1.0, 1.0, n)
+        place[np.argsort(outputs[:, 0], kind="stable"), 0] = np.linspace(-1.0, 1.0, n)
         return place
     flat = outputs[:, :2]
-    if m == 3:
+    if outputs.shape[1] == 3:
         # A cube seen through one of its faces (Schlegel diagram): the far square inside the near one.
         depth = outputs[:, 2] - outputs[:, 2].min()
         flat = flat * (1.0 - 0.6 * depth / (depth.max() or 1.0))[:, None]
-    spread = flat - flat.mean(axis=0)
+    spread = flat - 0.5 * (flat.max(axis=0) + flat.min(axis=0))
     scale = float(np.abs(spread).max())
-    if m <= 3 and scale > 0.0:
-        gaps = np.linalg.norm(spread[:, None] - spread[None], axis=-1) + 10.0 * scale * np.eye(n)
-        if float(gaps.min()) > 0.7 * scale:
-            return np.asarray(spread / scale)
-    angle = np.arctan2(spread[:, 1], spread[:, 0])
-    return _circle(n, [int(i) for i in np.argsort(angle)])
+    if scale == 0.0 or n > 12:
+        return _circle(n)
+    return pushed_apart(np.asarray(spread / scale), _APART)
 
 
 def _number(value: float) -> str:
@@ -87,15 +109,16 @@ def _number(value: float) -> str:
 
 
 def _output_label(row: FloatArray) -> str:
-    return "(" + ", ".join(_number(v) for v in row) + ")" if len(row) > 1 else _number(row[0])
+    if len(row) > 3 and np.count_nonzero(np.abs(row) > 0.5) == 1:
+        return f"output {int(np.argmax(np.abs(row)))}"
+    shown = [_number(v) for v in row[:4]] + (["…"] if len(row) > 4 else [])
+    return "(" + ", ".join(shown) + ")" if len(row) > 1 else shown[0]
 
 
-def _is_spurious(outputs: FloatArray | None, targets: ArrayLike | None) -> list[bool]:
+def _is_spurious(outputs: FloatArray | None, targets: ArrayLike | None, n: int) -> list[bool]:
     """A node is spurious when another node lies nearer to the target that both are nearest to."""
-    if outputs is None:
-        return []
-    if targets is None:
-        return [False] * len(outputs)
+    if outputs is None or targets is None:
+        return [False] * n
     goal = np.asarray(targets, dtype=np.float64)
     distance = np.linalg.norm(outputs[:, None] - goal[None], axis=-1)
     nearest = distance.argmin(axis=1)
@@ -112,44 +135,208 @@ def _weak(graph: networkx.DiGraph) -> float:
     return float(np.median(values)) / 2.0 if len(values) >= 4 else 0.0
 
 
-def _edge_look(data: dict[str, Any], weak: float, strongest: float) -> tuple[dict[str, Any], str]:
-    threshold, probability = data.get("threshold"), data.get("probability")
-    if threshold is not None:
-        at_unit = bool(data.get("at_unit", True))
-        easy = threshold < weak
-        width = float(np.clip(2.2 * strongest / max(threshold, 1e-12), 0.7, 2.2))
-        look = {
-            "lw": width if at_unit else 0.7,
-            "ls": "-" if at_unit else (0, (3, 2)),
-            "color": RED if easy else (INK if at_unit else GREY),
-        }
-        return look, f"{threshold:.2g}" + ("!" if easy else "")
-    if probability is not None:
-        return {"lw": 0.6 + 2.0 * float(probability), "ls": "-", "color": INK}, f"{100 * probability:.0f} %"
-    return {"lw": 1.0, "ls": "-", "color": INK}, str(data.get("label", ""))
+@dataclass
+class _Look:
+    """How the edges of one graph are drawn."""
+
+    graph: networkx.DiGraph
+    guilty: Collection[tuple[Hashable, Hashable]] | None
+    weak: float = field(init=False)
+    lowest: float = field(init=False)
+    highest: float = field(init=False)
+    crowded: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        edges = [d for *_, d in self.graph.edges(data=True)]
+        thresholds = [d["threshold"] for d in edges if d.get("threshold") is not None]
+        self.weak = _weak(self.graph) if self.guilty is None else 0.0
+        self.lowest = max(min(thresholds, default=1.0), 1e-12)
+        self.highest = max(max(thresholds, default=1.0), self.lowest)
+        self.crowded = len(edges) > LABELLED
+
+    def red(self, source: Hashable, target: Hashable, data: dict[str, Any]) -> bool:
+        if self.guilty is not None:
+            return (source, target) in self.guilty
+        return (data.get("threshold") or math.inf) < self.weak
+
+    def width(self, threshold: float) -> float:
+        """The easier the thicker, on a logarithmic scale of the graph's own thresholds."""
+        # Thresholds within a factor of four do not use the whole range of widths.
+        span = max(math.log(self.highest / self.lowest), math.log(4.0))
+        middle = 0.5 * math.log(self.highest * self.lowest)
+        return 2.0 + 2.4 * float(np.clip((middle - math.log(max(threshold, self.lowest))) / span, -0.5, 0.5))
+
+    def of(self, source: Hashable, target: Hashable, data: dict[str, Any]) -> tuple[dict[str, Any], str]:
+        red = self.red(source, target, data)
+        threshold, probability = data.get("threshold"), data.get("probability")
+        if threshold is not None:
+            made = bool(data.get("at_unit", True))
+            faint = self.crowded and not made and not red
+            look: dict[str, Any] = {
+                "lw": self.width(threshold) if made or red else 0.7, "ls": "-" if made else (0, (3, 2)),
+                "color": RED if red else (INK if made else (PALE if faint else GREY)),
+            }  # fmt: skip
+            return look, "" if faint else f"{threshold:.2g}" + ("!" if red else "")
+        if probability is not None:
+            look = {"lw": 0.6 + 2.0 * float(probability), "ls": "-", "color": RED if red else INK}
+            return look, f"{100 * probability:.0f} %"
+        return {"lw": 1.0, "ls": "-", "color": RED if red else INK}, str(data.get("label", ""))
 
 
-def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax: Axes | None = None) -> Axes:
+def _draw_edges(ax: Axes, look: _Look, place: FloatArray, index: dict[Hashable, int], in_line: bool) -> None:
+    step = 2.0 / max(len(index) - 1, 1)
+    centre = place.mean(axis=0)
+    # What is red is drawn last, over all others.
+    edges = sorted(look.graph.edges(data=True), key=lambda e: look.red(*e))
+    for source, target, data in edges:
+        p, q = place[index[source]], place[index[target]]
+        drawn, text = look.of(source, target, data)
+        over = drawn["color"] == RED
+        if source == target:
+            _draw_loop(ax, p, centre, drawn)
+            continue
+        skips = in_line and abs(p[0] - q[0]) > 1.5 * step
+        bend = 2.2 * _BEND if skips else _BEND
+        ax.add_patch(
+            FancyArrowPatch(
+                (p[0], p[1]), (q[0], q[1]), arrowstyle="-|>", mutation_scale=8 + 2 * drawn["lw"],
+                shrinkA=_NODE / 2 + 1, shrinkB=_NODE / 2 + 1, connectionstyle=f"arc3,rad={bend}",
+                zorder=1.5 if over else (0.5 if drawn["color"] == PALE else 1.0), **drawn,
+            )
+        )  # fmt: skip
+        if text:
+            # The middle of the arc, then a little towards its start so that crossing arcs' labels part.
+            t = 0.4
+            control = 0.5 * (p + q) + bend * np.array([q[1] - p[1], p[0] - q[0]])
+            at = (1 - t) ** 2 * p + 2 * t * (1 - t) * control + t**2 * q
+            ax.text(
+                at[0], at[1], text, fontsize=TICK, color=RED if over else INK, ha="center", va="center",
+                zorder=2.5 if over else 2.0, weight="bold" if over else "normal",
+                bbox={"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.9},
+            )  # fmt: skip
+
+
+def _draw_loop(ax: Axes, p: FloatArray, centre: FloatArray, drawn: dict[str, Any]) -> None:
+    """An arrow from a node to itself, on the side that looks away from the others."""
+    away = p - centre
+    away = away / np.linalg.norm(away) if np.linalg.norm(away) > 1e-9 else np.array([0.0, 1.0])
+    side = np.array([-away[1], away[0]])
+    a, b = p + 0.1 * (away + side), p + 0.1 * (away - side)
+    ax.add_patch(
+        FancyArrowPatch(
+            (a[0], a[1]), (b[0], b[1]), arrowstyle="-|>", mutation_scale=8,
+            connectionstyle="arc3,rad=-1.4", zorder=1, **drawn,
+        )
+    )  # fmt: skip
+
+
+def _node_words(data: dict[str, Any], output: FloatArray | None, name: str, spurious: bool) -> str:
+    words = [] if output is None else [_output_label(output)]
+    kind = str(data.get("kind", "fixed point"))
+    if name != "":
+        words.append(name)
+    if kind == "periodic orbit":
+        words.append(f"period {data.get('period')}")
+    elif kind in _MARKERS:
+        words.append(kind)
+    if spurious:
+        words.append("spurious")
+    return " ".join(words)
+
+
+def _draw_nodes(
+    ax: Axes,
+    graph: networkx.DiGraph,
+    nodes: Sequence[Hashable],
+    place: FloatArray,
+    outputs: FloatArray | None,
+    spurious: Sequence[bool],
+    names: Sequence[str],
+    in_line: bool,
+) -> None:
+    centre = place.mean(axis=0)
+    reach = float(np.linalg.norm(place - centre, axis=1).max())
+    for i, node in enumerate(nodes):
+        data = graph.nodes[node]
+        marker = "s" if spurious[i] else _MARKERS.get(str(data.get("kind")), "o")
+        ax.plot(
+            *place[i], marker=marker, ms=_NODE, mfc=_RED_FILL if spurious[i] else _FILL,
+            mec=RED if spurious[i] else BLUE, mew=2.0 if spurious[i] else 1.2, ls="", zorder=3,
+        )  # fmt: skip
+        ax.text(
+            place[i, 0], place[i, 1], str(node), fontsize=LABEL if len(str(node)) < 4 else 0.7 * LABEL,
+            ha="center", va="center", color=INK, zorder=4,
+        )  # fmt: skip
+        words = _node_words(data, None if outputs is None else outputs[i], names[i], spurious[i])
+        if not words:
+            continue
+        away = place[i] - centre
+        norm = float(np.linalg.norm(away))
+        inner = norm < 0.7 * reach
+        away = np.array([0.0, -1.0]) if inner and in_line else away / max(norm, 1e-9)
+        if inner and not in_line:
+            # Inside a ring of nodes the room is towards the middle.
+            away = np.array([0.0, -1.0 if away[1] > 0.0 else 1.0])
+        side = "center" if abs(away[0]) < 0.5 else ("left" if away[0] > 0 else "right")
+        ax.annotate(
+            words, place[i], xytext=tuple((_NODE / 2 + 5) * away), textcoords="offset points", fontsize=TICK,
+            color=RED if spurious[i] else INK, weight="bold" if spurious[i] else "normal", ha=side,
+            va="center" if side != "center" else ("bottom" if away[1] > 0 else "top"), zorder=4,
+            bbox={"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.85},
+        )  # fmt: skip
+
+
+def _legend(graph: networkx.DiGraph, look: _Look, reds: bool) -> str:
+    """Return one line that says how to read the edges."""
+    edges = [d for *_, d in graph.edges(data=True) if d.get("threshold") is not None]
+    if not edges:
+        return ""
+    metric = graph.graph.get("metric", "input")
+    said = ["thick: easy" if metric == "input" else f"thick: a small kick ({metric})"]
+    if any(not d.get("at_unit", True) for d in edges):
+        said.append("dashed: only a stronger pulse does it")
+    if reds:
+        said.append("red !: suspiciously easy" if look.guilty is None else "red !: makes errors")
+    return "; ".join(said)
+
+
+def plot_graph(
+    graph: networkx.DiGraph,
+    *,
+    targets: ArrayLike | None = None,
+    spurious: Collection[Hashable] | None = None,
+    guilty: Collection[tuple[Hashable, Hashable]] | None = None,
+    names: Sequence[str] | None = None,
+    ax: Axes | None = None,
+) -> Axes:
     """Draw an excitable network attractor, or a graph of visits, as a directed graph.
 
-    A node is a stable fixed point and carries the output it holds; a spurious one (nearest to a target that
-    another node holds better) is a square and says so. An edge carries the smallest pulse amplitude that
-    makes the move (or the probability of the visit): the easier, the thicker; dashed when a unit pulse does
-    not make it; red with an exclamation mark when it is easier than half the median.
+    A node is an attractor and carries the output it holds; it lies at that output where there are two or
+    three, and nodes that would cover each other are pushed apart. A cycle is a hexagon, chaos a diamond. A
+    spurious node is a red square and says so. An edge carries its threshold (or the probability of the
+    visit): the easier, the thicker; dashed when a pulse of amplitude 1 does not make the move. Red, with an
+    exclamation mark, is what makes errors, or what is easier than half the median of the moves made. Among
+    more than 16 edges those that no such pulse makes are pale and have no number.
 
     Parameters
     ----------
     graph : networkx.DiGraph
         As `excitable_network` or `visit_graph` returns it.
     targets : array_like, shape (n_targets, n_outputs), optional
-        The outputs that the task asks for.
+        The outputs that the task asks for; a node is spurious when another holds its target better.
+    spurious : collection of nodes, optional
+        Those that the task does not ask for, instead of what `targets` says.
+    guilty : collection of (node, node), optional
+        Edges to draw in red, as those that a diagnosis blames; instead of the easy ones.
+    names : sequence of str, optional
+        Of the nodes, in order: the states of the task that they hold.
     ax : Axes, optional
         New by default.
 
     Raises
     ------
     InvalidInputError
-        When the graph has no node.
+        When the graph has no node, or the names are not one for each.
 
     Examples
     --------
@@ -161,172 +348,34 @@ def plot_graph(graph: networkx.DiGraph, *, targets: ArrayLike | None = None, ax:
     >>> len(plot_graph(graph).patches)
     1
     """
-    nodes = _nodes(graph, "plot_graph")
+    nodes = nodes_of(graph, "plot_graph")
+    if names is not None and len(names) != len(nodes):
+        raise InvalidInputError("names", f"{len(names)} names", f"must be one for each of {len(nodes)} nodes")
     outputs = _outputs(graph, nodes)
     place = _positions(outputs, len(nodes))
     in_line = bool(np.ptp(place[:, 1]) < 1e-9)
     if in_line:
         ax = new_axes(ax, (3.6 if len(nodes) < 3 else 5.0, 1.5 if len(nodes) < 3 else 2.4))
     else:
-        ax = new_axes(ax, (5.8, 5.2) if len(nodes) > 4 else (4.0, 3.6))
-    spurious = _is_spurious(outputs, targets) or [False] * len(nodes)
+        side = 4.0 if len(nodes) <= 4 else (5.4 if len(nodes) <= 12 else 7.0)
+        ax = new_axes(ax, (side + 0.4, side))
+    marked = _is_spurious(outputs, targets, len(nodes))
+    if spurious is not None:
+        marked = [node in spurious for node in nodes]
+    look = _Look(graph, guilty)
     index = {node: i for i, node in enumerate(nodes)}
-    weak = _weak(graph)
-    thresholds = [d["threshold"] for _, _, d in graph.edges(data=True) if d.get("threshold") is not None]
-    strongest = min(thresholds, default=1.0)
+    _draw_edges(ax, look, place, index, in_line)
+    _draw_nodes(ax, graph, nodes, place, outputs, marked, names or [""] * len(nodes), in_line)
     step = 2.0 / max(len(nodes) - 1, 1)
     longest = max((abs(place[index[i], 0] - place[index[j], 0]) for i, j in graph.edges), default=0.0)
-    labelled = graph.number_of_edges() <= LABELLED
-    for source, target, data in graph.edges(data=True):
-        if source == target:
-            continue
-        p, q = place[index[source]], place[index[target]]
-        look, text = _edge_look(data, weak, strongest)
-        skips = in_line and abs(p[0] - q[0]) > 1.5 * step
-        bend = 2.2 * _BEND if skips else _BEND
-        ax.add_patch(
-            FancyArrowPatch(
-                (p[0], p[1]), (q[0], q[1]), arrowstyle="-|>", mutation_scale=8, shrinkA=_NODE / 2 + 1,
-                shrinkB=_NODE / 2 + 1, connectionstyle=f"arc3,rad={bend}", zorder=1, **look,
-            )
-        )  # fmt: skip
-        if labelled and text:
-            # The middle of the arc, then a little towards its start so that crossing arcs' labels part.
-            t = 0.42
-            control = 0.5 * (p + q) + bend * np.array([q[1] - p[1], p[0] - q[0]])
-            at = (1 - t) ** 2 * p + 2 * t * (1 - t) * control + t**2 * q
-            ax.text(
-                at[0], at[1], text, fontsize=TICK, color=look["color"] if look["color"] == RED else INK,
-                ha="center", va="center", zorder=2,
-                bbox={"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.9},
-            )  # fmt: skip
-    centre = place.mean(axis=0)
-    reach = float(np.linalg.norm(place - centre, axis=1).max())
-    for i, node in enumerate(nodes):
-        ax.plot(
-            *place[i], marker="s" if spurious[i] else "o", ms=_NODE,
-            mfc="#fde3d5" if spurious[i] else "#dbe9f4", mec=RED if spurious[i] else BLUE, mew=1.2,
-            ls="", zorder=3,
-        )  # fmt: skip
-        ax.text(
-            place[i, 0], place[i, 1], str(node), fontsize=LABEL, ha="center", va="center", color=INK, zorder=4
-        )
-        if outputs is None:
-            continue
-        away = place[i] - centre
-        norm = float(np.linalg.norm(away))
-        inner = norm < 0.7 * reach
-        away = np.array([0.0, -1.0]) if inner and in_line else away / max(norm, 1e-9)
-        if inner and not in_line:
-            # Inside a ring of nodes the room is towards the middle.
-            away = np.array([0.0, -1.0 if away[1] > 0.0 else 1.0])
-        side = "center" if abs(away[0]) < 0.5 else ("left" if away[0] > 0 else "right")
-        ax.annotate(
-            _output_label(outputs[i]) + (" spurious" if spurious[i] else ""), place[i],
-            xytext=tuple((_NODE / 2 + 5) * away), textcoords="offset points", fontsize=TICK, color=INK,
-            ha=side, va="center" if side != "center" else ("bottom" if away[1] > 0 else "top"), zorder=4,
-            bbox={"fc": "white", "ec": "none", "pad": 0.6, "alpha": 0.85},
-        )  # fmt: skip
     ax.set_aspect("equal")
     ax.set_xlim(place[:, 0].min() - 0.6, place[:, 0].max() + 0.6)
     below = 0.42 if not in_line else (0.65 if longest > 1.5 * step else 0.35)
     ax.set_ylim(place[:, 1].min() - below, place[:, 1].max() + below)
     ax.set_axis_off()
-    return ax
-
-
-def _first_two(read: Callable[[FloatArray], FloatArray]) -> Callable[[FloatArray], FloatArray]:
-    return lambda x: np.asarray(read(x)[..., :2])
-
-
-def _onto_principal_plane(states: FloatArray) -> Callable[[FloatArray], FloatArray]:
-    centre = states.mean(axis=0)
-    _, _, axes = np.linalg.svd(states - centre, full_matrices=False)
-    axes = axes[:2]
-    # The sign of a singular vector is arbitrary; fix it so that a picture is reproducible.
-    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
-    axes = np.vstack([axes, np.zeros((2 - len(axes), states.shape[1]))])
-    return lambda x: np.asarray((x - centre) @ axes.T)
-
-
-def plot_phase_graph(
-    graph: networkx.DiGraph,
-    network: EchoStateNetwork | None = None,
-    *,
-    paths: Sequence[ArrayLike] = (),
-    ax: Axes | None = None,
-) -> Axes:
-    """Draw an excitable network attractor in phase space: fixed points, saddles, and orbits between them.
-
-    The plane is that of the first two outputs, or of the two principal components of the states when there
-    are fewer outputs (of the state itself when it has two units).
-
-    Parameters
-    ----------
-    graph : networkx.DiGraph
-        As `excitable_network` returns it; its nodes carry ``x`` (and ``output``), its attribute ``saddles``
-        the saddles.
-    network : EchoStateNetwork, optional
-        Reads the outputs of `paths`; without it the plane is that of the principal components.
-    paths : sequence of array_like, shape (n_steps, n_units) each
-        Orbits to draw, as `esntools.study.pulse_paths` returns them.
-    ax : Axes, optional
-        New by default.
-
-    Raises
-    ------
-    InvalidInputError
-        When the graph has no node.
-
-    Examples
-    --------
-    >>> import networkx
-    >>> graph = networkx.DiGraph(saddles=[{"x": [0.0, 0.0]}])
-    >>> graph.add_node(0, x=[0.9, 0.1])
-    >>> graph.add_node(1, x=[-0.9, 0.0])
-    >>> plot_phase_graph(graph).get_xlabel()
-    'unit 1'
-    """
-    nodes = _nodes(graph, "plot_phase_graph")
-    states = np.array([np.asarray(graph.nodes[node]["x"], dtype=np.float64) for node in nodes])
-    saddles = [np.asarray(s["x"], dtype=np.float64) for s in graph.graph.get("saddles", [])]
-    orbits = [np.asarray(path, dtype=np.float64) for path in paths]
-    if network is not None and network.n_outputs >= 2:
-        names = ("output 1", "output 2")
-        project = _first_two(network.output)
-    elif states.shape[1] == 2:
-        names = ("unit 1", "unit 2")
-        project = _first_two(lambda x: x)
-    else:
-        names = ("principal component 1", "principal component 2")
-        project = _onto_principal_plane(np.vstack([states, *(np.atleast_2d(s) for s in saddles), *orbits]))
-    ax = new_axes(ax, (3.8, 3.5))
-    for orbit in orbits:
-        line = project(orbit)
-        ax.plot(line[:, 0], line[:, 1], "-", color=GREY, lw=0.7, zorder=1)
-        ax.plot(line[1:, 0], line[1:, 1], ".", color=GREY, ms=2.0, zorder=1)
-    for i, saddle in enumerate(saddles):
-        at = project(saddle)
-        ax.plot(
-            at[0], at[1], "x", color=INK, ms=6.0, mew=1.3, ls="", zorder=3,
-            label="_" if i else "unstable fixed point",
-        )  # fmt: skip
-    flat = project(states)
-    for i, node in enumerate(nodes):
-        stable = graph.nodes[node].get("stable", True)
-        ax.plot(
-            flat[i, 0], flat[i, 1], "o", ms=11.0, mfc="#dbe9f4" if stable else "white", mec=BLUE, mew=1.2,
-            ls="", zorder=4, label="_" if i else "stable fixed point",
-        )  # fmt: skip
-        ax.text(
-            flat[i, 0], flat[i, 1], str(node), fontsize=TICK, ha="center", va="center", zorder=5, color=INK
-        )
-    ax.margins(0.12)
-    if np.ptp(flat[:, 1]) < 1e-9 and not orbits:
-        ax.set_ylim(flat[0, 1] - 1.0, flat[0, 1] + 1.0)
-    style(ax, x=names[0], y=names[1], box=True)
-    ax.legend(
-        fontsize=TICK, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncol=2, borderaxespad=0.1,
-        handlelength=1.2, markerscale=0.7, columnspacing=1.2,
-    )  # fmt: skip
+    legend = _legend(graph, look, any(look.red(*e) for e in graph.edges(data=True)))
+    if graph.graph.get("audit") == "failed":
+        legend = "the audit of the fixed points failed: some may be missing\n" + legend
+    if legend:
+        ax.set_title(legend.strip(), fontsize=TICK, color=INK, loc="left", pad=2, wrap=True)
     return ax
