@@ -109,6 +109,25 @@ def test_a_pulse_of_several_steps_is_one_pulse() -> None:
     assert [(s.step, s.pulse) for s in run.switches] == [(6, 0)]
 
 
+def test_rest_is_not_always_zero() -> None:
+    """With the bias taken from the input the same steps are seen, by graph and by landscape."""
+    biased = EchoStateNetwork([[1.5]], W_in=[[1.0]], b=[-0.1])
+    graph = excitable_network(biased, [[2.0], [-2.0]], u=[0.1], n_random=20)
+    u = np.full((12, 1), 0.1)
+    u[[0, 3, 8], 0] = [2.1, -1.9, 2.1]
+    run = find_transitions(biased, graph, u)
+    space = find_landscape(biased, [0.1], n_random=20)
+    other = find_transitions(biased, space, u, pulses=[[2.0], [-2.0]], rest=[0.1])
+    assert run.labels.tolist() == other.labels.tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 1, 1, 1, 1]
+    assert [(s.step, s.pulse, round(s.amplitude or 0.0, 9)) for s in run.switches] == [
+        (3, 1, 1.0),
+        (8, 0, 1.0),
+    ]
+    assert run.switches == other.switches
+    with pytest.raises(InvalidInputError, match="rest"):
+        find_transitions(biased, graph, u, rest=[0.0, 0.0])
+
+
 def test_cycles_and_states_without_an_attractor() -> None:
     """A swinging pair: both phases carry one label. A graph that lacks an attractor says so."""
     network = EchoStateNetwork([[-2.0]], W_in=[[1.0]])

@@ -1,4 +1,4 @@
-"""Where a driven run stays and when it moves: dwells and switches between the attractors of zero input."""
+"""Where a driven run stays and when it moves: dwells and switches between the attractors at rest."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def labeller_of(network: EchoStateNetwork, space: nx.DiGraph | Landscape) -> tup
     X = X.reshape(len(space), -1) if len(space) else np.zeros((0, network.n_units))
     if X.shape[1] != network.n_units:
         raise InvalidInputError("graph", f"nodes of {X.shape[1]} units", f"the network has {network.n_units}")
-    silent = network.at_input(np.zeros(network.n_inputs))
+    silent = network.at_input(_rest(network, space, None))
     labeller = Labeller(
         silent, n_steps=3000, n_average=2000, max_period=1,
         escape_radius=1e6 * max(1.0, float(np.max(np.abs(X), initial=1.0))), rng=np.random.default_rng(0),
@@ -196,6 +196,16 @@ def _pulses(
         raise InvalidInputError("pulses", f"shape {rows.shape}", f"must be finite, (n, {network.n_inputs})")
     length = int(space.graph.get("pulse_length", 1)) if isinstance(space, nx.DiGraph) else 1
     return rows, length
+
+
+def _rest(network: EchoStateNetwork, space: nx.DiGraph | Landscape, rest: ArrayLike | None) -> FloatArray:
+    given = space.graph.get("rest") if rest is None and isinstance(space, nx.DiGraph) else rest
+    if given is None:
+        return np.zeros(network.n_inputs)
+    value = np.atleast_1d(real_array(given, "rest"))
+    if value.shape != (network.n_inputs,) or not np.all(np.isfinite(value)):
+        raise InvalidInputError("rest", f"shape {value.shape}", f"must be finite, ({network.n_inputs},)")
+    return value
 
 
 def _recognised(u: FloatArray, pulses: FloatArray) -> tuple[int | None, float | None]:
@@ -277,19 +287,20 @@ def find_transitions(
     *,
     states: ArrayLike | Trajectory | None = None,
     pulses: ArrayLike | None = None,
+    rest: ArrayLike | None = None,
     progress: Progress = no_progress,
 ) -> Transitions:
     r"""Read a driven run as dwells in basins of the network at rest, and switches between them.
 
-    A state belongs to the attractor that it would go to at zero input. While the input is zero that cannot
-    change, since F(x) goes where x goes; so a switch happens at a pulse, at the pulse's own step, however
-    long the output takes to follow.
+    A state belongs to the attractor that it would go to were the input at rest from then on. While the input
+    is at rest that cannot change, since F(x) goes where x goes; so a switch happens at a pulse, at the
+    pulse's own step, however long the output takes to follow.
 
     Parameters
     ----------
     network : EchoStateNetwork
     space : networkx.DiGraph or Landscape
-        As `excitable_network` or `find_landscape` (at zero input) returns it.
+        As `excitable_network` or `find_landscape` returns it.
     u : array_like, shape (n_steps, n_inputs)
         The input.
     x0 : array_like, shape (n_units,), optional
@@ -298,6 +309,8 @@ def find_transitions(
         The run, when there is one already: ``states[k]`` is the state after ``u[k]``.
     pulses : array_like, shape (n_pulses, n_inputs), optional
         What to recognise inputs by; by default the pulses of the graph, else plus and minus every unit input.
+    rest : array_like, shape (n_inputs,), optional
+        The input between pulses; by default that of the graph, else zero.
     progress : callable, optional
 
     Returns
@@ -332,7 +345,8 @@ def find_transitions(
     X, label = labeller_of(network, space)
     rows, length = _pulses(network, space, pulses)
     run, own = _run(network, u, x0, states)
-    events = np.flatnonzero(np.any(u != 0.0, axis=1))
+    quiet = _rest(network, space, rest)
+    events = np.flatnonzero(np.any(u != quiet, axis=1))
     # Within a pulse of several steps the destination is decided at its end.
     asked = np.union1d([0], events) if own else np.arange(len(u))
     labels = np.empty(len(u), dtype=np.intp)
@@ -343,13 +357,13 @@ def find_transitions(
         progress("transitions", min(1.0, (start + 512) / len(asked)))
     labels[:] = np.repeat(found, np.diff(np.append(asked, len(u))))
     if own and length > 1:
-        labels = _through_pulses(labels, u, length)
+        labels = _through_pulses(labels, u - quiet, length)
     dwells = _dwells(labels)
     switches = []
     for before, after in itertools.pairwise(dwells):
         k = after.start
         # The label that holds through a pulse changes at its first step.
-        pulse, amplitude = _recognised(u[k], rows)
+        pulse, amplitude = _recognised(u[k] - quiet, rows)
         switches.append(Switch(k, before.attractor, after.attractor, pulse, amplitude))
     K = len(X)
     counts, exposure = np.zeros((K, K), dtype=np.intp), np.zeros(K, dtype=np.intp)
@@ -360,7 +374,7 @@ def find_transitions(
     exposure += np.bincount(seen[seen >= 0], minlength=K)[:K] if K else 0
     responses = np.zeros((K, len(rows), K), dtype=np.intp)
     for k in events[events > 0]:
-        pulse, _ = _recognised(u[k], rows)
+        pulse, _ = _recognised(u[k] - quiet, rows)
         if pulse is not None and labels[k - 1] >= 0 and labels[k] >= 0:
             responses[labels[k - 1], pulse, labels[k]] += 1
     rates, intervals = _garwood(counts, exposure)
