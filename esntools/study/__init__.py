@@ -15,6 +15,7 @@ from esntools.series import Series
 from esntools.spec import StudySpec
 from esntools.study.contraction import CertifiedRange, certified_range
 from esntools.study.findings import Study, TaskRun, Verdict, study_document
+from esntools.study.phase import PhasePlane, phase_plane
 from esntools.study.series import study_series
 from esntools.study.steps import Steps, chosen_seed, with_options
 from esntools.study.tasks import pulse_paths, study_network, study_task
@@ -22,10 +23,12 @@ from esntools.zoo import ZooModel
 
 __all__ = [
     "CertifiedRange",
+    "PhasePlane",
     "Study",
     "TaskRun",
     "Verdict",
     "certified_range",
+    "phase_plane",
     "pulse_paths",
     "run_study",
     "study_document",
