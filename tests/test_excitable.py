@@ -1,8 +1,9 @@
-"""Excitable networks and visit graphs: closed forms, the published fixture, the slow twin, and files."""
+"""Excitable networks and visit graphs: closed forms, the published split state, the slow twin, bad input."""
 
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 
 import networkx as nx
@@ -10,14 +11,17 @@ import numpy as np
 import pytest
 import scipy.sparse
 from naive_dynamics import naive_destination
+from naive_excitable import naive_end, naive_first_amplitude, naive_largest_gap
 
-from esntools.errors import FileFormatError, InvalidInputError
-from esntools.excitable import excitable_network, read_graph, visit_graph, write_graph
-from esntools.excitable.basins import Basins, random_states, wilson_interval
-from esntools.fixed_points import find_fixed_points
+from esntools.basins.statistics import wilson_interval
+from esntools.errors import InvalidInputError
+from esntools.excitable import at_amplitude, excitable_network, threshold_matrix, visit_graph
+from esntools.excitable.cuts import largest_gap
+from esntools.fixed_points import FixedPoints, find_fixed_points
+from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 
-FIXTURE = Path(__file__).parents[2] / "shared" / "fixtures" / "flipflop2_N100.npz"
+FIXTURE = Path(__file__).parent / "corpora" / "flipflop2_N100.npz"
 
 #: The stable point of tanh(1.5 m) = m; the pulse that carries -m past 0 is 1.5 m.
 M = 0.8585596366401103
@@ -70,7 +74,7 @@ def test_two_independent_bits() -> None:
     ends = sorted(s["connects"] for s in graph.graph["saddles"] if s["connects"])
     assert ends == [[0, 1], [0, 2], [1, 3], [2, 3]]
     # The basins are the quadrants: the shares are counts of signs, exactly.
-    drawn = random_states(two_bits(), 400, np.random.default_rng(0).spawn(2)[1])
+    drawn = np.random.default_rng(0).spawn(3)[1].uniform(-1.0, 1.0, (400, 2))
     signs = 2 * (drawn[:, 0] > 0.0) + (drawn[:, 1] > 0.0)
     for k in graph:
         low, high = graph.nodes[k]["share_interval"]
@@ -94,8 +98,6 @@ def test_longer_pulses_need_less() -> None:
 
 
 def test_published_fixture() -> None:
-    if not FIXTURE.exists():
-        pytest.skip("the shared fixture is not beside this checkout")
     with np.load(FIXTURE) as data:
         network = EchoStateNetwork(
             data["W"], W_in=data["W_in"], W_fb=data["W_fb"], readout=Readout(data["W_out"]),
@@ -109,6 +111,13 @@ def test_published_fixture() -> None:
     assert ring == [[0, 1], [0, 2], [1, 3], [2, 4], [3, 5], [4, 5]]
     assert (graph.graph["audit"], graph.graph["n_saddles"]) == ("passed", 7)
     assert all(data["checked"] for *_, data in graph.edges(data=True))
+    # The split state: from one half to the other by a quarter of a pulse, and by itself never back.
+    edge = graph.edges[2, 4]
+    attractors = [np.array([graph.nodes[k]["x"]]) for k in graph]
+    assert (edge["pulse"], edge["threshold"]) == (0, pytest.approx(0.2375, abs=5e-4))
+    for factor, end in ((1.001, 4), (0.999, 2)):
+        x = network.step(attractors[2][0], factor * edge["threshold"] * unit_pulses(2)[0])
+        assert naive_end(network, x, attractors, 2000) == end
     # x -> -x is a symmetry: the graph is its own mirror image.
     for i, j, data in graph.edges(data=True):
         assert graph.edges[5 - i, 5 - j]["threshold"] == pytest.approx(data["threshold"], rel=1e-4)
@@ -122,7 +131,7 @@ def test_trained_network_against_the_slow_twin(sparse: bool) -> None:
     attractors = np.array([graph.nodes[k]["x"] for k in graph])
     assert len(attractors) == 4
     for i, p in itertools.product(range(len(attractors)), range(len(pulses))):
-        destination = naive_destination(network, attractors[i], pulses[p], attractors)
+        destination = naive_destination(network, attractors[i], pulses[p], attractors, 800)
         assert graph.graph["pulse_table"][i][p] == destination
     # The automaton that was to be learned: a pulse sets its bit.
     bits = np.sign([graph.nodes[k]["output"] for k in graph])
@@ -133,7 +142,7 @@ def test_trained_network_against_the_slow_twin(sparse: bool) -> None:
         pulse = pulses[data["pulse"]]
         for factor, lands in ((1.001, True), (0.999, False)):
             x = attractors[i]
-            reached = naive_destination(network, x, factor * data["threshold"] * pulse, attractors)
+            reached = naive_destination(network, x, factor * data["threshold"] * pulse, attractors, 1500)
             assert (reached == j) is lands
 
 
@@ -149,25 +158,164 @@ def test_thresholds_need_not_be_monotone() -> None:
     assert all(data["checked"] for *_, data in graph.edges(data=True))
 
 
-def test_networks_without_attractors_or_with_one() -> None:
+def test_one_attractor_only_or_none_or_chaos() -> None:
     cycle = excitable_network(EchoStateNetwork([[-2.0]], W_in=[[1.0]]), [[1.0]], n_random=20, relax_steps=200)
-    assert len(cycle) == 0
-    assert cycle.graph["unresolved_share"] == 1.0
-    assert cycle.graph["n_saddles"] == 1
+    data = cycle.nodes[0]
+    assert (data["kind"], data["period"], data["share"]) == ("periodic orbit", 2, 1.0)
+    np.testing.assert_allclose(np.abs(data["states"]), 0.9575040240772688, atol=1e-12)
+    assert data["radius"] == pytest.approx((2.0 * (1.0 - 0.9575040240772688**2)) ** 2, abs=1e-9)
+    # Both branches of the point that has flipped lead to the cycle around it.
+    assert [s["connects"] for s in cycle.graph["saddles"]] == [[0, 0]]
     single = excitable_network(EchoStateNetwork([[0.5]], W_in=[[1.0]]), [[1.0]], n_random=20)
     assert list(single.nodes(data="share")) == [(0, 1.0)]
-    assert len(single.edges) == 0
     assert single.graph["pulse_table"] == [[0]]
+    for graph in (cycle, single):
+        assert (len(graph.edges), graph.graph["connections"]) == (0, [])
+        assert "one attractor only" in graph.graph["note"]
+    away = FunctionMap(lambda x, u: 2.0 * x + u, lambda x, u: np.array([[2.0]]), 1, 1)
+    none = excitable_network(away, [[1.0]], n_random=20)
+    assert (len(none), none.graph["pulse_table"], none.graph["unresolved_share"]) == (0, [], 1.0)
+    assert "no attractor was found" in none.graph["note"]
+    parabola = FunctionMap(
+        lambda x, u: np.clip(1.0 - 1.9 * x**2 + u, -1.0, 1.0), lambda x, u: -3.8 * x[:, None], 1, 1,
+        state_bounds=(-1.0, 1.0),
+    )  # fmt: skip
+    chaos = excitable_network(parabola, n_random=20, relax_steps=300)
+    assert chaos.nodes[0]["kind"] == "chaos"
+    assert chaos.nodes[0]["exponent"] == pytest.approx(0.549, abs=0.03)
+    assert (chaos.nodes[0]["period"], chaos.nodes[0]["radius"], chaos.nodes[0]["multipliers"]) == (None,) * 3
+    assert set(np.ravel(chaos.graph["pulse_table"])) == {-1}
+    assert "attractor 0 is no point or cycle (chaos): it has no thresholds" in chaos.graph["note"]
+    for graph in (cycle, single, none, chaos):
+        json.dumps([graph.graph, dict(graph.nodes(data=True))], allow_nan=False)
 
 
-def test_labels_do_not_depend_on_the_batch() -> None:
-    network = two_bits().at_input([0.0, 0.0])
-    basins = Basins(network, find_fixed_points(network), 2000)
-    states = np.random.default_rng(0).uniform(-1, 1, (40, 2))
-    labels = basins.label(states)
-    assert labels.tolist() == [int(2 * (x > 0) + (y > 0)) for x, y in states]
-    assert [int(basins.label(s[None])[0]) for s in states] == labels.tolist()
-    assert basins.label(np.zeros((1, 2))).tolist() == [-1]
+def test_a_failed_audit_is_said_on_the_graph() -> None:
+    points = find_fixed_points(two_bits(), [0.0, 0.0])
+    short = FixedPoints(points.points[:-1], 0, "failed", "the indices sum to 0 instead of 1", 1, 1)
+    graph = excitable_network(two_bits(), n_random=20, fixed_points=short)
+    assert (graph.graph["audit"], graph.graph["index_sum"], graph.graph["n_saddles"]) == ("failed", 0, 4)
+    assert graph.graph["note"].startswith("the audit of the fixed points failed: the indices sum to 0")
+
+
+def staircase() -> FunctionMap:
+    """Stable points at 0.5, 1.5, ... 4.5 with boundaries at the whole numbers; a pulse g moves by g."""
+    return FunctionMap(
+        lambda x, u: np.clip(x + 0.05 * np.sin(2.0 * np.pi * x) + u, 0.1, 4.9),
+        lambda x, u: np.array([[1.0 + 0.1 * np.pi * np.cos(2.0 * np.pi * x[0])]]), 1, 1,
+        state_bounds=(0.1, 4.9),
+    )  # fmt: skip
+
+
+def test_destinations_between_two_scanned_amplitudes_are_found() -> None:
+    graph = excitable_network(staircase(), [[1.0]], n_amplitudes=2, n_random=60, tolerance=1e-9)
+    assert len(graph) == 5
+    matrix = threshold_matrix(graph)
+    for i, j in itertools.product(range(5), repeat=2):
+        if i < j:
+            # Two destinations are met by the scan, at 2 and 4; the others inside its brackets.
+            assert matrix[i, j] == pytest.approx(j - i - 0.5, abs=1e-7)
+        else:
+            assert np.isnan(matrix[i, j]) == (i != j)
+    assert all(c["checked"] for c in graph.graph["connections"])
+
+
+def test_pulses_from_a_cycle_count_by_their_best_phase() -> None:
+    """A unit that alternates weakly drives one that is bistable."""
+    network = EchoStateNetwork([[-2.0, 0.0], [0.2, 1.5]], W_in=[[0.0], [1.0]], readout=Readout(np.eye(2)))
+    graph = excitable_network(network, [[1.0], [-1.0]], n_random=60, max_amplitude=2.0, tolerance=1e-9)
+    assert [graph.nodes[k]["kind"] for k in graph] == ["periodic orbit"] * 2
+    assert [graph.nodes[k]["output"][1] < 0.0 for k in graph] == [True, False]
+    attractors = [np.array(graph.nodes[k]["states"]) for k in graph]
+    for i, p in itertools.product(range(2), range(2)):
+        x = network.step(attractors[i][0], graph.graph["pulses"][p])
+        assert graph.graph["pulse_table"][i][p] == naive_end(network, x, attractors, 300)
+    for i, pulse in ((0, 0), (1, 1)):
+        v = np.array(graph.graph["pulses"][pulse])
+        brackets = [
+            naive_first_amplitude(network, x, v, 1 - i, attractors, most=2.0, n=40, n_steps=200)
+            for x in attractors[i]
+        ]
+        low, high = min(brackets, key=lambda bracket: bracket[1])
+        connection = next(c for c in graph.graph["connections"] if (c["source"], c["pulse"]) == (i, pulse))
+        assert low <= connection["threshold"] <= high
+        # The other phase needs more, by an amount that the mesh resolves.
+        assert max(bracket[0] for bracket in brackets) > high
+        assert brackets[connection["phase"]] == (low, high)
+        assert connection["checked"]
+
+
+def test_kicks_start_from_the_input_between_pulses() -> None:
+    bit = EchoStateNetwork([[1.5]], W_in=[[1.0]], readout=Readout([[1.0]]))
+    rest = 0.1
+    graph = excitable_network(bit, [[1.0], [-1.0]], u=[rest], n_random=40, tolerance=1e-9)
+    low, middle, high = np.sort([p.x[0] for p in find_fixed_points(bit, [rest])])
+    assert [graph.nodes[k]["x"][0] for k in graph] == pytest.approx([low, high], abs=1e-12)
+    # The pulse has to bring 1.5 x + rest + g to the preactivation of the saddle.
+    assert graph.edges[0, 1]["threshold"] == pytest.approx(1.5 * (middle - low), abs=1e-7)
+    assert graph.edges[1, 0]["threshold"] == pytest.approx(1.5 * (high - middle), abs=1e-7)
+    assert graph.graph["rest"] == [rest]
+
+
+# -- edges at an amplitude ---------------------------------------------------------------------------------
+
+
+def four_wells() -> nx.DiGraph:
+    """Two bits that are fed unequally: a pulse of the first line flips its bit at a tenth of the size."""
+    network = EchoStateNetwork(1.5 * np.eye(2), W_in=np.diag([10.0, 1.0]), readout=Readout(np.eye(2)))
+    return excitable_network(network, n_random=40, tolerance=1e-9)
+
+
+def test_edges_are_cut_in_the_largest_gap() -> None:
+    graph = four_wells()
+    easy, hard = {(0, 2), (2, 0), (1, 3), (3, 1)}, {(0, 1), (1, 0), (2, 3), (3, 2)}
+    assert graph.graph["pulses"] == [[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]
+    assert set(graph.edges) == easy
+    assert (graph.graph["cut"], graph.graph["metric"]) == ("largest gap", "input")
+    assert graph.graph["amplitude"] == pytest.approx(1.5 * M / np.sqrt(10.0), rel=1e-6)
+    assert graph.graph["gap"] == pytest.approx(10.0, rel=1e-6)
+    # Nothing is lost with an edge.
+    matrix = threshold_matrix(graph)
+    for i, j in itertools.permutations(range(4), 2):
+        expected = 0.15 * M if (i, j) in easy else 1.5 * M if (i, j) in hard else np.nan
+        assert matrix[i, j] == pytest.approx(expected, abs=1e-8, nan_ok=True)
+    whole = at_amplitude(graph, np.inf)
+    assert set(whole.edges) == easy | hard
+    assert (whole.graph["cut"], whole.graph["amplitude"], whole.graph["gap"]) == ("none", None, None)
+    assert set(at_amplitude(whole, 1.0).edges) == set(at_amplitude(whole, None).edges) == easy
+    assert set(at_amplitude(whole, 0.0).edges) == set()
+    assert set(graph.edges) == easy
+    assert nx.number_strongly_connected_components(graph) == 2
+    assert nx.dijkstra_path_length(whole, 0, 3, weight="threshold") == pytest.approx(1.65 * M, abs=1e-8)
+    for _, _, data in whole.edges(data=True):
+        assert data["thresholds"] == {"input": data["threshold"]}
+        assert data["lower_bounds"] == {"input": 0.0} == {"input": data["lower"]}
+
+
+def test_a_cut_hides_nothing_of_what_the_given_pulses_do() -> None:
+    """At amplitude 1 both pulses do something: the gap of ratio 6 between them is no cut."""
+    network = EchoStateNetwork(1.5 * np.eye(2), W_in=np.diag([10.0, 1.6]), readout=Readout(np.eye(2)))
+    graph = excitable_network(network, unit_pulses(2), n_random=40)
+    assert all(data["at_unit"] for *_, data in graph.edges(data=True))
+    assert (len(graph.edges), graph.graph["cut"], graph.graph["task_pulses"]) == (8, "none", True)
+    by_default = excitable_network(network, n_random=40)
+    assert (len(by_default.edges), by_default.graph["task_pulses"]) == (4, False)
+    given = excitable_network(network, unit_pulses(2), amplitude=0.5, n_random=40)
+    assert (len(given.edges), given.graph["cut"], given.graph["amplitude"]) == (4, "given", 0.5)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_largest_gap_against_the_slow_twin(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for n in range(6):
+        values = np.exp(rng.normal(0.0, 1.0, n)).tolist() * int(rng.integers(1, 3))
+        found, expected = largest_gap(values), naive_largest_gap(values)
+        if expected[0] is None:
+            assert found == (None, None)
+        else:
+            assert found == pytest.approx(expected)
+    assert largest_gap([1.0, 1.9]) == (None, None)
+    assert largest_gap([0.1, 1.0, 3.0], 1.0) == pytest.approx((np.sqrt(3.0), 3.0))
 
 
 def test_wilson_interval_of_a_published_example() -> None:
@@ -227,6 +375,38 @@ def test_misuse_is_refused() -> None:
         excitable_network(two_bits(), [[1.0, 0.0]], relax_steps=0)
     with pytest.raises(InvalidInputError, match="max_amplitude"):
         excitable_network(two_bits(), [[1.0, 0.0]], max_amplitude=0.0)
+    for wrong in (0.0, -1.0, np.nan, np.inf, "4"):
+        with pytest.raises(InvalidInputError, match="max_amplitude"):
+            excitable_network(two_bits(), max_amplitude=wrong)
+    with pytest.raises(InvalidInputError, match=r"amplitude.*negative"):
+        excitable_network(two_bits(), amplitude=-1.0)
+    with pytest.raises(InvalidInputError, match=r"metrics.*did you mean 'state'"):
+        excitable_network(two_bits(), metrics=["states"])
+    with pytest.raises(InvalidInputError, match="metrics"):
+        excitable_network(two_bits(), metrics=[])
+    with pytest.raises(InvalidInputError, match="must be one of metrics"):
+        excitable_network(two_bits(), metric="state")
+    with pytest.raises(InvalidInputError, match=r"pulses.*no inputs"):
+        excitable_network(EchoStateNetwork([[1.5]]), [[1.0]])
+    with pytest.raises(InvalidInputError, match=r"metrics.*no inputs"):
+        excitable_network(EchoStateNetwork([[1.5]]), metrics="input")
+    with pytest.raises(InvalidInputError, match="zeros"):
+        excitable_network(two_bits(), [[1.0, 0.0], [0.0, 0.0]])
+    with pytest.raises(InvalidInputError, match="run"):
+        excitable_network(two_bits(), run=np.zeros((10, 3)))
+    with pytest.raises(InvalidInputError, match="run states"):
+        excitable_network(two_bits(), run=(np.zeros((10, 2)), np.zeros((9, 2))))
+    with pytest.raises(InvalidInputError, match="u: shape"):
+        excitable_network(two_bits(), u=[0.0])
+    with pytest.raises(InvalidInputError, match="landscape"):
+        excitable_network(two_bits(), landscape=found)
+    with pytest.raises(InvalidInputError, match="tolerance"):
+        excitable_network(two_bits(), tolerance=0.0)
+    graph = visit_graph(found, np.zeros((4, 1)), network=network)
+    with pytest.raises(InvalidInputError, match=r"graph.*excitable_network"):
+        threshold_matrix(graph)
+    with pytest.raises(InvalidInputError, match=r"metric.*input"):
+        threshold_matrix(excitable_network(two_bits(), n_random=5), "state")
     with pytest.raises(InvalidInputError, match="trajectory"):
         visit_graph(found, np.zeros((5, 3)), network=network)
     with pytest.raises(InvalidInputError, match=r"trajectory\[2\]"):
@@ -235,126 +415,6 @@ def test_misuse_is_refused() -> None:
         visit_graph(found, np.zeros((5, 1)), network=network, delays=0)
     with pytest.raises(InvalidInputError, match="fraction"):
         visit_graph(found, np.zeros((5, 1)), network=network, fraction=2.0)
-
-
-# -- files -----------------------------------------------------------------------------------------------
-
-
-def same(a: object, b: object) -> bool:
-    if isinstance(a, np.ndarray):
-        return isinstance(b, np.ndarray) and np.array_equal(a, b)
-    if isinstance(a, dict):
-        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, list):
-        return isinstance(b, list) and len(a) == len(b) and all(map(same, a, b))
-    if isinstance(a, float) and a != a:
-        return isinstance(b, float) and b != b
-    return type(a) is type(b) and a == b
-
-
-def same_graph(a: nx.DiGraph, b: nx.DiGraph) -> bool:
-    return (
-        same(dict(a.graph), dict(b.graph))
-        and list(a.nodes) == list(b.nodes)
-        and set(a.edges) == set(b.edges)
-        and all(same(dict(a.nodes[n]), dict(b.nodes[n])) for n in a)
-        and all(same(dict(a.edges[e]), dict(b.edges[e])) for e in a.edges)
-    )
-
-
-def awkward_graph(names: tuple[object, object, object]) -> nx.DiGraph:
-    graph = nx.DiGraph(
-        name="<a & b>", array=np.eye(2), nested={"list": [1, 2.5, None, "x"], "inf": float("inf")}, flag=True,
-        big=2**40, label="the whole", mode="static", kind=None,
-    )  # fmt: skip
-    a, b, c = names
-    graph.add_node(a, label="first ]]> \"quoted\" 'é' λ", x=[0.1, -2.0], value=1)
-    graph.add_node(b, value=1.5, id_="json: not ours", start="now", complex=1.0 - 2.0j)
-    graph.add_node(c)
-    graph.add_edge(a, b, weight=0.1, label="a -> b", type="strong", nothing=None, ok=False)
-    graph.add_edge(b, a, weight=2, alternatives=[{"pulse": 1, "threshold": 0.25}], nan=float("nan"))
-    graph.add_edge(b, b, text="json:1", control="line\nbreak\tand\x01")
-    return graph
-
-
-@pytest.mark.parametrize("suffix", [".graphml", ".gexf", ".json"])
-@pytest.mark.parametrize("names", [(0, 1, 2), ("a", "b b", "<c>")])
-def test_files_keep_every_attribute(
-    tmp_path: Path, suffix: str, names: tuple[object, object, object]
-) -> None:
-    graph = awkward_graph(names)
-    write_graph(graph, tmp_path / f"graph{suffix}")
-    assert same_graph(graph, read_graph(tmp_path / f"graph{suffix}"))
-    assert [p.name for p in tmp_path.iterdir()] == [f"graph{suffix}"]
-
-
-@pytest.mark.parametrize("suffix", [".graphml", ".gexf", ".json"])
-def test_files_keep_an_excitable_network(tmp_path: Path, suffix: str) -> None:
-    graph = excitable_network(two_bits(), unit_pulses(2), n_random=50)
-    write_graph(graph, tmp_path / f"graph{suffix}")
-    assert same_graph(graph, read_graph(tmp_path / f"graph{suffix}"))
-    visits = visit_graph(find_fixed_points(visits_network()), np.zeros((4, 1)), network=visits_network())
-    write_graph(visits, tmp_path / f"visits{suffix}")
-    assert same_graph(visits, read_graph(tmp_path / f"visits{suffix}"))
-
-
-def test_other_programs_can_read_the_files(tmp_path: Path) -> None:
-    """networkx's own readers, which know nothing of our marks."""
-    graph = excitable_network(two_bits(), unit_pulses(2), n_random=50)
-    for suffix, reader in ((".graphml", nx.read_graphml), (".gexf", nx.read_gexf)):
-        write_graph(graph, tmp_path / f"graph{suffix}")
-        theirs = reader(tmp_path / f"graph{suffix}")
-        assert (len(theirs), len(theirs.edges)) == (4, 8)
-        key = "threshold" if suffix == ".graphml" else "esn_threshold"
-        assert theirs.edges["0", "1"][key] == graph.edges[0, 1]["threshold"]
-    import json
-
-    write_graph(graph, tmp_path / "graph.json")
-    document = json.loads((tmp_path / "graph.json").read_text())
-    theirs = nx.node_link_graph(document, edges="edges")
-    assert theirs.edges[0, 1]["threshold"] == graph.edges[0, 1]["threshold"]
-
-
-def test_dot_is_well_formed(tmp_path: Path) -> None:
-    write_graph(awkward_graph((0, 1, 2)), tmp_path / "graph.dot")
-    text = (tmp_path / "graph.dot").read_text()
-    assert text.startswith("digraph {\n")
-    assert text.count('" -> "') == 3
-    # Outside quoted strings only keywords and punctuation are left.
-    rest, inside, escaped = [], False, False
-    for letter in text:
-        if escaped:
-            escaped = False
-        elif inside and letter == "\\":
-            escaped = True
-        elif letter == '"':
-            inside = not inside
-        elif not inside:
-            rest.append(letter)
-    assert not inside
-    assert set("".join(rest).replace("digraph", "").replace("graph", "")) <= set(" \n{}[];,=->")
-    with pytest.raises(InvalidInputError, match="suffix"):
-        read_graph(tmp_path / "graph.dot")
-
-
-def test_files_that_are_refused(tmp_path: Path) -> None:
-    graph = awkward_graph((0, 1, 2))
-    with pytest.raises(InvalidInputError, match=r"'.graphlm'.*did you mean '.graphml'"):
-        write_graph(graph, tmp_path / "graph.graphlm")
-    with pytest.raises(InvalidInputError, match="DiGraph"):
-        write_graph(nx.Graph(), tmp_path / "graph.json")
-    with pytest.raises(InvalidInputError, match="nodes"):
-        write_graph(nx.DiGraph([(0, "a")]), tmp_path / "graph.json")
-    with pytest.raises(InvalidInputError, match="type object"):
-        write_graph(nx.DiGraph(thing=object()), tmp_path / "graph.json")
-    for suffix in (".graphml", ".gexf", ".json"):
-        path = tmp_path / f"broken{suffix}"
-        path.write_text("this is no graph")
-        with pytest.raises(FileFormatError, match="not a graph"):
-            read_graph(path)
-        with pytest.raises(FileFormatError, match="No such file"):
-            read_graph(tmp_path / f"missing{suffix}")
-    assert not (tmp_path / "graph.json").exists()
 
 
 @pytest.mark.slow

@@ -395,7 +395,7 @@ def _summary(
 ) -> Landscape:
     found = labeller.attractors
     outputs = _outputs(system, found)
-    keys = outputs if outputs is not None else np.array([a.mean for a in found]).reshape(len(found), -1)
+    keys = outputs if outputs is not None else [a.mean for a in found]
     order = sorted(range(len(found)), key=lambda i: tuple(np.round(keys[i], 9)))
     places = np.empty(len(found), dtype=np.intp)
     places[order] = np.arange(len(found))
