@@ -126,7 +126,7 @@ class TaskSpec:
 @final
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """model.toml: what a system is."""
+    """model.toml: what a system is; a network may name the task that it was trained for."""
 
     format: str = _key()
     version: int = _key(low=1)
@@ -380,7 +380,9 @@ def read_model_spec(path: str | Path) -> ModelSpec:
     spec = _section(ModelSpec, _toml(path, MODEL_SPEC_FORMAT), place)
     section = {"series": "system", "network": "network", "task": "task"}[spec.kind]
     for name in ("system", "network", "task"):
-        if (getattr(spec, name) is None) == (name == section):
+        # A network may say what it was trained for, so that it can be diagnosed.
+        extra = name == "task" and spec.kind == "network"
+        if (getattr(spec, name) is None) == (name == section) and not extra:
             state = "missing" if name == section else "present"
             _refuse(place + name, state, f"kind = {spec.kind!r} needs [{section}] and no other of its kind")
     if spec.network is not None:

@@ -227,20 +227,21 @@ class ZooModel:
         return np.array(rows, dtype=np.float64).reshape(len(rows), -1 if rows else 0)
 
     def task(self) -> FlipFlop:
-        """Return the task's inputs, targets and pulses.
+        """Return the task's inputs, targets and pulses: what is trained, or what a network was trained for.
 
         Raises
         ------
         InvalidInputError
-            When the model is not of kind "task".
+            When the model names no task.
         """
         from esntools.tasks import flip_flop
 
         spec = self.model.task
         if spec is None:
             raise InvalidInputError(
-                self.name, f"a model of kind {self.kind!r}", 'only a model of kind "task" is a task'
-            )
+                self.name, f"a model of kind {self.kind!r} without [task]", "names no task",
+                "only one that does can be trained for it, or diagnosed",
+            )  # fmt: skip
         return flip_flop(spec.n_bits, spec.n_steps, pulse_probability=spec.pulse_probability, rng=spec.seed)
 
     def to_document(self) -> Document:

@@ -15,8 +15,8 @@ from esntools.series import read_series
 from esntools.zoo import load, zoo_folder, zoo_names
 
 NAMES = [
-    "flipflop-2bit", "flipflop-3bit", "lorenz63", "mackey-glass", "rossler", "santa-fe-laser", "sunspots",
-    "switching-2neuron",
+    "flipflop-2bit", "flipflop-3bit", "flipflop-split", "lorenz63", "mackey-glass", "rossler",
+    "santa-fe-laser", "sunspots", "switching-2neuron",
 ]  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def test_every_model_is_whole(name: str) -> None:
     assert model.references
     assert model.expected
     assert all(r.doi or r.url or r.where for r in model.references)
-    assert sorted(p.name for p in model.folder.iterdir()) == ["expected.json", "model.toml", "study.toml"]
+    files = ["expected.json", "model.toml", "study.toml"] + ["weights.npz"] * (name == "flipflop-split")
+    assert sorted(p.name for p in model.folder.iterdir()) == files
     document = model.to_document()
     assert document["name"] == name
     assert document["references"][0]["title"] == model.references[0].title
@@ -213,6 +214,24 @@ def test_a_network_from_its_own_file(tmp_path: Path) -> None:
     network.save(tmp_path / "w.npz")
     assert load(tmp_path).network() == network
     assert load(tmp_path).symbols().shape == (0, 0)
+
+
+def test_a_network_may_name_the_task_that_it_was_trained_for(tmp_path: Path) -> None:
+    model = load("flipflop-split")
+    with np.load(Path(__file__).parent / "corpora" / "flipflop2_N100.npz") as data:
+        W, W_out = data["W"], data["W_out"]
+    network, task = model.network(), model.task()
+    np.testing.assert_array_equal(network.W, W)
+    assert network.readout is not None
+    np.testing.assert_array_equal(network.readout.W_out, W_out)
+    assert (model.kind, task.n_bits, task.n_steps) == ("network", 2, 4000)
+    np.testing.assert_array_equal(model.symbols(), task.pulses)
+    with pytest.raises(InvalidInputError, match=r"without \[task\]; names no task"):
+        load("switching-2neuron").task()
+    text = SERIES + '[task]\nsource = "flip-flop"\nn_bits = 1\nn_steps = 500\n'
+    (tmp_path / "model.toml").write_text(text)
+    with pytest.raises(InvalidInputError, match="needs \\[system\\] and no other"):
+        load(tmp_path)
 
 
 @pytest.mark.parametrize("path", ["../elsewhere.csv", "/etc/hostname", "sub/../../x.csv"])
