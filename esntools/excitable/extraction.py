@@ -14,7 +14,7 @@ from esntools.arguments import positive_number, real_array, real_number, seeded,
 from esntools.basins.attractors import Attractor
 from esntools.errors import InvalidInputError, nearest_name
 from esntools.excitable.cuts import METRICS, checked_amplitude, lay_edges
-from esntools.excitable.input_kicks import PulseKicks, checked_pulses, scan_pulses
+from esntools.excitable.input_kicks import NARROW, PulseKicks, checked_pulses, scan_pulses
 from esntools.excitable.landscape import Landscape, find_landscape
 from esntools.fixed_points import FixedPoints
 from esntools.maps import Map, checked_map
@@ -419,9 +419,12 @@ def _notes(graph: nx.DiGraph, landscape: Landscape) -> list[str]:
     for k, attractor in enumerate(landscape.attractors):
         if not attractor.is_point:
             notes.append(f"attractor {k} is no point or cycle ({attractor.kind}): it has no thresholds")
-    failed = [c for c in graph.graph["connections"] if not c["checked"]]
-    if failed:
-        notes.append(f"the replay of {len(failed)} of {len(graph.graph['connections'])} thresholds failed")
+    unchecked = [c["note"] for c in graph.graph["connections"] if not c["checked"]]
+    narrow = unchecked.count(NARROW)
+    if narrow:
+        notes.append(f"{narrow} threshold(s) lead into strips of amplitudes narrower than 0.1 %")
+    if len(unchecked) > narrow:
+        notes.append(f"the replay of {len(unchecked) - narrow} threshold(s) failed")
     return notes
 
 
