@@ -1,0 +1,335 @@
+r"""Thresholds of a designed network, and the drives for which they are what was asked for.
+
+Around a vertex only the vertex and its successors are not saturated. With the others at 0, the drives
+:math:`y = W x + b` of these few units obey a map of their own,
+
+.. math:: y^+ = (1 - a)\, y + a\, (W_{RR}\, s(y) + b),
+
+and a kick d of the whole state is the shift :math:`W_{R:}\, d` of them. So thresholds are found on maps of a
+few dimensions, for all edges at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+
+from esntools._typing import BoolArray, FloatArray, IntArray
+from esntools.errors import InvalidInputError
+from esntools.excitable.design.scalar import ExcitableUnit, fold_drive
+from esntools.excitable.design.weights import INHIBITION, Plan, sigmoid, weights_of
+
+__all__ = ["METRICS", "Target", "Tuned", "leakage", "local_thresholds", "tune"]
+
+METRICS: Final = ("input", "state", "drive")
+#: Below it an edge is hardly different from no edge.
+_LEAST_DRIVE: Final = 0.0
+_ROUNDS: Final = 40
+
+
+@final
+@dataclass(frozen=True)
+class Target:
+    """What one edge is to need: a threshold, in a metric, under a name that messages use."""
+
+    place: str
+    threshold: float
+    metric: str
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Tuned:
+    """Weights and what came of them; `drives`, `thresholds` in the order of ``plan.excitable``."""
+
+    W: FloatArray
+    drives: FloatArray
+    thresholds: FloatArray
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Local:
+    """The small maps, one for each arc, padded to one size; the vertex comes first, then the arc's target."""
+
+    units: IntArray  # (E, D), padded with 0
+    there: BoolArray  # (E, D)
+    W: FloatArray  # (E, D, D), zero where padded
+    b: FloatArray  # (E, D), zero where padded
+    rest: FloatArray  # (E, D)
+    leak_rate: float
+    width: float
+
+    def step(self, Y: FloatArray, which: IntArray, pulse: FloatArray | float = 0.0) -> FloatArray:
+        """Return the next drives of states (E', m, D) of the arcs `which`."""
+        S = sigmoid(Y + pulse, self.width)
+        driven = np.matmul(S, np.swapaxes(self.W[which], 1, 2)) + self.b[which][:, None, :]
+        return np.asarray((1.0 - self.leak_rate) * Y + self.leak_rate * driven)
+
+
+def _local_maps(plan: Plan, W: FloatArray, drives: FloatArray, leak_rate: float, width: float) -> _Local:
+    arcs = plan.excitable
+    successors: dict[int, list[int]] = {}
+    for arc in arcs:
+        successors.setdefault(arc.source, []).append(arc.target)
+    size = 1 + max((len(s) for s in successors.values()), default=0)
+    units = np.zeros((len(arcs), size), dtype=np.intp)
+    there = np.zeros((len(arcs), size), dtype=bool)
+    for e, arc in enumerate(arcs):
+        near = [arc.source, arc.target, *(k for k in successors[arc.source] if k != arc.target)]
+        units[e, : len(near)], there[e, : len(near)] = near, True
+    small = W[units[:, :, None], units[:, None, :]] * (there[:, :, None] & there[:, None, :])
+    b = plan.biases[units] * there
+    # Newton on y = W s(y) + b, from where compensation has put the rest states.
+    rests = {(a.source, a.target): ExcitableUnit(p, width).rest for a, p in zip(arcs, drives)}
+    Y = np.zeros(units.shape)
+    for e, arc in enumerate(arcs):
+        Y[e, 0] = 1.0 + plan.biases[arc.source]
+        for d in range(1, size):
+            if there[e, d]:
+                Y[e, d] = rests[arc.source, int(units[e, d])]
+    for _ in range(30):
+        S = sigmoid(Y, width)
+        excess = np.einsum("eij,ej->ei", small, S) + b - Y
+        slopes = S * (1.0 - S) / width
+        J = small * slopes[:, None, :] - np.eye(size)
+        move = np.linalg.solve(J, -excess[:, :, None])[:, :, 0]
+        Y = Y + move
+        if np.max(np.abs(move), initial=0.0) < 1e-13:
+            break
+    return _Local(units, there, small, b, Y, leak_rate, width)
+
+
+def _lands(local: _Local, Y: FloatArray, which: IntArray) -> BoolArray:
+    """Return for states (E', m, D) whether the arc's target is the unit that takes over."""
+    a = local.leak_rate
+    found = np.zeros(Y.shape[:2], dtype=bool)
+    rows = np.arange(len(Y))
+    for k in range(round(4000 / a)):
+        Y = local.step(Y, which)
+        if k % 8:
+            continue
+        on = sigmoid(Y, local.width) > 0.5
+        taken = on[:, :, 1:].any(axis=2) & ~on[:, :, 0]
+        # Only a unit far above the others counts: of two that rise together one will still go down.
+        first = np.argmax(Y[:, :, 1:], axis=2) == 0
+        at_rest = np.max(np.abs(Y - local.rest[which][:, None, :]), axis=2) < 1e-3
+        found[rows] = taken & first
+        undecided = ~(taken | at_rest).all(axis=1)
+        if not undecided.any():
+            break
+        rows, which, Y = rows[undecided], which[undecided], Y[undecided]
+    return found
+
+
+def _first_landing(
+    local: _Local, kicked: Callable[[FloatArray, IntArray], FloatArray], guess: FloatArray, which: IntArray
+) -> FloatArray:
+    """Return for every arc the smallest size at which its kick lands, to 1e-7 of it; NaN for none."""
+    low, high = np.zeros(len(which)), guess * 1.3
+    for _ in range(12):
+        missing = np.flatnonzero(~_lands(local, kicked(high[:, None], which), which)[:, 0])
+        if len(missing) == 0:
+            break
+        low[missing] = high[missing]
+        high[missing] *= 1.3
+    else:
+        high[missing] = np.nan
+    near = 0.7 * guess
+    short = ~_lands(local, kicked(near[:, None], which), which)[:, 0] & (near > low)
+    low[short] = near[short]
+    alive = np.flatnonzero(np.isfinite(high))
+    parts = np.linspace(0.0, 1.0, 9)[1:-1]
+    for _ in range(_ROUNDS):
+        alive = alive[(high - low)[alive] > 1e-7 * high[alive]]
+        if len(alive) == 0:
+            break
+        sizes = low[alive, None] + (high - low)[alive, None] * parts
+        lands = _lands(local, kicked(sizes, which[alive]), which[alive])
+        first = np.where(lands.any(axis=1), lands.argmax(axis=1), len(parts))
+        edges = np.column_stack([low[alive], sizes, high[alive]])
+        low[alive], high[alive] = edges[np.arange(len(alive)), first], edges[np.arange(len(alive)), first + 1]
+    return high
+
+
+def _normals(local: _Local, Y: FloatArray, which: IntArray) -> FloatArray:
+    """Return the boundary's normals at states (E', D) on it, by carrying the target's covector back."""
+    a, orbit = local.leak_rate, [Y]
+    nearest, least = np.zeros(len(Y), dtype=np.intp), np.full(len(Y), np.inf)
+    for k in range(round(400 / a)):
+        following = local.step(orbit[-1][:, None, :], which)[:, 0]
+        speed = np.max(np.abs(following - orbit[-1]), axis=1)
+        nearest[speed < least] = k
+        least = np.minimum(least, speed)
+        orbit.append(following)
+        if np.all(k > nearest + 20 / a):
+            break
+    n = np.zeros_like(Y)
+    for k in range(int(nearest.max(initial=0)), -1, -1):
+        active = nearest >= k
+        n[nearest == k, 1] = 1.0
+        S = sigmoid(orbit[k], local.width)
+        slopes = S * (1.0 - S) / local.width
+        pulled = (1.0 - a) * n + a * slopes * np.einsum("eij,ei->ej", local.W[which], n)
+        n[active] = pulled[active]
+        n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-300)
+    return n
+
+
+def local_thresholds(
+    plan: Plan, W: FloatArray, drives: FloatArray, leak_rate: float, width: float, metrics: tuple[str, ...]
+) -> tuple[FloatArray, FloatArray]:
+    """Return every excitable arc's threshold in its metric, and its kick (n_arcs, n_units) in metric "state".
+
+    Both are in the logistic network's coordinates.
+    """
+    arcs, n_arcs = plan.excitable, len(plan.excitable)
+    thresholds, kicks = np.full(n_arcs, np.nan), np.zeros((n_arcs, plan.n_units))
+    if n_arcs == 0:
+        return thresholds, kicks
+    local = _local_maps(plan, W, drives, leak_rate, width)
+    units = [ExcitableUnit(float(p), width) for p in drives]
+    n_out = np.bincount([arc.source for arc in arcs], minlength=plan.n_units)
+    rows = W[local.units] * local.there[:, :, None]  # (E, D, N)
+    for metric in METRICS:
+        asked = np.array([e for e in range(n_arcs) if metrics[e] == metric], dtype=np.intp)
+        guess = np.array([single_threshold(units[e], metric, leak_rate, W[arcs[e].target]) for e in asked])
+        if metric == "state":
+            kicks[asked] = W[[arcs[e].target for e in asked]]
+        # A vertex with one way out: the closed form is exact.
+        single = np.array([n_out[arcs[e].source] == 1 for e in asked], dtype=bool)
+        thresholds[asked[single]] = guess[single]
+        asked, guess = asked[~single & np.isfinite(guess)], guess[~single & np.isfinite(guess)]
+        if len(asked) == 0:
+            continue
+        if metric == "state":
+            thresholds[asked], kicks[asked] = _state(local, rows, guess, asked)
+            continue
+
+        def kicked(sizes: FloatArray, which: IntArray, metric: str = metric) -> FloatArray:
+            Y = np.repeat(local.rest[which][:, None, :], sizes.shape[1], axis=1)
+            shift = np.zeros_like(Y)
+            shift[:, :, 1] = sizes
+            return Y + shift if metric == "drive" else local.step(Y, which, shift)
+
+        thresholds[asked] = _first_landing(local, kicked, guess, asked)
+    kicks *= (thresholds / np.maximum(np.linalg.norm(kicks, axis=1), 1e-300))[:, None]
+    return thresholds, kicks
+
+
+def _state(
+    local: _Local, rows: FloatArray, guess: FloatArray, asked: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return the smallest free kicks: along the normal of the boundary where they meet it."""
+    normal = np.zeros((len(asked), local.rest.shape[1]))
+    normal[:, 1] = 1.0
+    size, d = guess, rows[asked, 1]
+    for _ in range(12):
+        d = np.einsum("ed,edn->en", normal, rows[asked])
+        d = d / np.linalg.norm(d, axis=1, keepdims=True)
+        shifts = np.zeros((len(local.rest), local.rest.shape[1]))
+        shifts[asked] = np.einsum("edn,en->ed", rows[asked], d)
+
+        def kicked(sizes: FloatArray, which: IntArray, shifts: FloatArray = shifts) -> FloatArray:
+            return np.asarray(local.rest[which][:, None, :] + sizes[:, :, None] * shifts[which][:, None, :])
+
+        size = _first_landing(local, kicked, np.where(np.isfinite(size), size, guess), asked)
+        found = np.where(np.isfinite(size), size, guess)
+        turned = _normals(local, local.rest[asked] + found[:, None] * shifts[asked], asked)
+        change = float(np.max(np.linalg.norm(turned - normal, axis=1)))
+        normal = turned
+        if change < 1e-5:
+            break
+    return size, d
+
+
+def single_threshold(unit: ExcitableUnit, metric: str, leak_rate: float, row: FloatArray) -> float:
+    """Return the closed form for a vertex with one way out; `row` is the target's row of W."""
+    if metric == "drive":
+        return unit.gap
+    if metric == "state":
+        return unit.gap / float(np.linalg.norm(row))
+    return unit.pulse(leak_rate)
+
+
+def _drive_for(threshold: float, metric: str, leak_rate: float, row: FloatArray, width: float) -> float:
+    """Return the drive at which the closed form is `threshold`; NaN where no drive gives it."""
+    low, high = _LEAST_DRIVE, fold_drive(width) * (1.0 - 1e-12)
+    if not single_threshold(ExcitableUnit(low, width), metric, leak_rate, row) >= threshold:
+        return math.nan
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        if single_threshold(ExcitableUnit(middle, width), metric, leak_rate, row) >= threshold:
+            low = middle
+        else:
+            high = middle
+    return 0.5 * (low + high)
+
+
+def first_drives(
+    plan: Plan, targets: tuple[Target, ...], aim: FloatArray, W: FloatArray, leak_rate: float, width: float
+) -> FloatArray:
+    """Return the drives at which the closed forms are `aim`."""
+    drives = np.zeros(len(targets))
+    for e, (arc, target) in enumerate(zip(plan.excitable, targets)):
+        drives[e] = _drive_for(float(aim[e]), target.metric, leak_rate, W[arc.target], width)
+        if math.isnan(drives[e]):
+            raise _out_of_reach(target, leak_rate, W[arc.target], width)
+    return drives
+
+
+def leakage(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float) -> float:
+    """Return the most that the other successors of a vertex take from the drive of one, by the closed forms."""
+    W = -plan.inhibition
+    np.fill_diagonal(W, 1.0)
+    drives = first_drives(plan, targets, np.array([t.threshold for t in targets]), W, leak_rate, width)
+    totals = np.zeros(plan.n_units)
+    for arc, p in zip(plan.excitable, drives):
+        totals[arc.source] += float(sigmoid(np.array(ExcitableUnit(float(p), width).rest), width))
+    return float(np.max(totals)) * INHIBITION
+
+
+def tune(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float, tol: float) -> Tuned:
+    """Return the weights for which every edge's threshold is its target, to `tol` of it.
+
+    The drives start from the closed forms and are corrected by how far the thresholds found are off: what the
+    other successors of a vertex change is a correction of some per cent.
+    """
+    arcs, metrics = plan.excitable, tuple(t.metric for t in targets)
+    wanted = np.array([t.threshold for t in targets])
+    aim = wanted.copy()
+    W, thresholds = -plan.inhibition, np.zeros(len(arcs))
+    np.fill_diagonal(W, 1.0)
+    for _ in range(25):
+        drives = first_drives(plan, targets, aim, W, leak_rate, width)
+        rests = np.array([ExcitableUnit(float(p), width).rest for p in drives])
+        W = weights_of(plan, drives, rests, width)
+        thresholds, _ = local_thresholds(plan, W, drives, leak_rate, width, metrics)
+        off = thresholds / wanted
+        if not np.all(np.isfinite(off)):
+            e = int(np.flatnonzero(~np.isfinite(off))[0])
+            raise _out_of_reach(targets[e], leak_rate, W[arcs[e].target], width)
+        if np.max(np.abs(off - 1.0), initial=0.0) <= tol:
+            return Tuned(W, drives, thresholds)
+        aim = aim / off
+    e = int(np.argmax(np.abs(thresholds / wanted - 1.0)))
+    raise InvalidInputError(
+        targets[e].place, f"{targets[e].threshold:.6g}", "no weights were found that give this threshold "
+        f"(the nearest gave {thresholds[e]:.6g})", "ask for thresholds that differ less at one vertex",
+    )  # fmt: skip
+
+
+def _out_of_reach(target: Target, leak_rate: float, row: FloatArray, width: float) -> InvalidInputError:
+    low = _LEAST_DRIVE
+    while math.isinf(single_threshold(ExcitableUnit(low, width), target.metric, leak_rate, row)):
+        low += 1e-3
+    most = single_threshold(ExcitableUnit(low, width), target.metric, leak_rate, row)
+    remedy = "a larger leak_rate lets a pulse carry further" if target.metric == "input" else ""
+    return InvalidInputError(
+        target.place, f"{target.threshold:.6g}",
+        f"must stay below about {most:.3g} at leak rate {leak_rate:g} (metric {target.metric!r})", remedy,
+    )  # fmt: skip
