@@ -15,7 +15,7 @@ from naive_excitable import naive_end, naive_first_amplitude, naive_largest_gap
 
 from esntools.basins.statistics import wilson_interval
 from esntools.errors import InvalidInputError
-from esntools.excitable import at_amplitude, excitable_network, threshold_matrix, visit_graph
+from esntools.excitable import at_amplitude, excitable_network, find_landscape, threshold_matrix, visit_graph
 from esntools.excitable.cuts import largest_gap
 from esntools.fixed_points import FixedPoints, find_fixed_points
 from esntools.maps import FunctionMap
@@ -400,6 +400,12 @@ def test_misuse_is_refused() -> None:
         excitable_network(two_bits(), u=[0.0])
     with pytest.raises(InvalidInputError, match="landscape"):
         excitable_network(two_bits(), landscape=found)
+    space = find_landscape(two_bits(), n_random=5)
+    excitable_network(two_bits(), landscape=space)
+    with pytest.raises(InvalidInputError, match=r"landscape.*of this map"):
+        excitable_network(two_bits(), u=[0.1, 0.0], landscape=space)
+    with pytest.raises(InvalidInputError, match=r"landscape.*of this map"):
+        excitable_network(EchoStateNetwork([[1.5]], W_in=[[1.0]]), landscape=space)
     with pytest.raises(InvalidInputError, match="tolerance"):
         excitable_network(two_bits(), tolerance=0.0)
     graph = visit_graph(found, np.zeros((4, 1)), network=network)

@@ -222,11 +222,8 @@ def excitable_network(
         raise InvalidInputError("tolerance", str(tolerance), "must lie in [1e-12, 1e-3]")
     if budget is not None:
         positive_number(budget, "budget")
-    if landscape is not None and not isinstance(landscape, Landscape):
-        raise InvalidInputError(
-            "landscape", type(landscape).__name__, "must be what find_landscape returned", "leave it out"
-        )
     rest = _rest(u, system)
+    _check_landscape(landscape, system, rest)
     generator = seeded(rng)
     shares = {"landscape": 0.35, "input": 0.6, "state": 0.9, "proofs": 0.98}
 
@@ -287,6 +284,26 @@ def _rest(u: ArrayLike | None, system: Map) -> FloatArray:
             "u", f"shape {rest.shape}", f"must be finite, of shape (n_inputs = {system.n_inputs},)"
         )
     return rest
+
+
+def _check_landscape(landscape: Landscape | None, system: Map, rest: FloatArray) -> None:
+    """Refuse a landscape of another map, or of this one at another input."""
+    if landscape is None:
+        return
+    if not isinstance(landscape, Landscape):
+        raise InvalidInputError(
+            "landscape", type(landscape).__name__, "must be what find_landscape returned", "leave it out"
+        )
+    same = landscape.system.n_units == system.n_units
+    for attractor in landscape.attractors if same else ():
+        if attractor.is_point:
+            after = system.step(attractor.states, np.tile(rest, (len(attractor.states), 1)))
+            gap = np.max(np.abs(after - np.roll(attractor.states, -1, axis=0)))
+            same = same and bool(gap <= 1e-6 * max(1.0, float(np.max(np.abs(after)))))
+    if not same:
+        raise InvalidInputError(
+            "landscape", repr(landscape), "must be of this map at the input between pulses", "leave it out"
+        )
 
 
 def _amplitudes(metrics: Sequence[str], most: float, n: int) -> FloatArray | None:

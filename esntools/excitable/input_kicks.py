@@ -277,7 +277,8 @@ def _connections(
 
     def replayed(margin: float) -> BoolArray:
         above = sources.destinations(s, p, (1.0 + margin) * high) == targets
-        return above & (sources.destinations(s, p, (1.0 - margin) * high) != targets)
+        below = sources.destinations(s, p, (1.0 - margin) * high) == targets
+        return np.asarray(above & ~below)
 
     sound, close = replayed(1e-3), replayed(4.0 * tolerance)
     out = []
