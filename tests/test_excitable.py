@@ -198,6 +198,13 @@ def test_a_failed_audit_is_said_on_the_graph() -> None:
     assert graph.graph["note"].startswith("the audit of the fixed points failed: the indices sum to 0")
 
 
+def test_progress_rises_to_one() -> None:
+    told: list[float] = []
+    excitable_network(two_bits(), n_random=20, progress=lambda label, fraction: told.append(fraction))
+    assert told == sorted(told)
+    assert (told[0] >= 0.0, told[-1], len(told) > 5) == (True, 1.0, True)
+
+
 def staircase() -> FunctionMap:
     """Stable points at 0.5, 1.5, ... 4.5 with boundaries at the whole numbers; a pulse g moves by g."""
     return FunctionMap(

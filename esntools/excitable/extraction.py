@@ -227,8 +227,16 @@ def excitable_network(
     generator = seeded(rng)
     shares = {"landscape": 0.35, "input": 0.6, "state": 0.9, "proofs": 0.98}
 
+    reached = 0.0
+
     def part(low: float, high: float) -> Progress:
-        return lambda label, fraction: progress(label, low + (high - low) * min(1.0, fraction))
+        def tell(label: str, fraction: float) -> None:
+            nonlocal reached
+            # A part that has to look again does not go back.
+            reached = max(reached, low + (high - low) * min(1.0, fraction))
+            progress(label, reached)
+
+        return tell
 
     if driven is not None and driven[1] is not None:
         run_states = driven[1][:: max(1, len(driven[1]) // _MOST_STARTS)]
