@@ -1,0 +1,195 @@
+"""The automaton that a network has learned: what its attractors stand for, and where a task's pulses lead."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import networkx as nx
+import numpy as np
+
+from esntools._typing import FloatArray, IntArray
+from esntools.basins import Kick, find_smallest_kick
+from esntools.network import EchoStateNetwork
+from esntools.tasks import AutomatonTask
+
+__all__ = ["Learned", "decode", "learn", "output_margins"]
+
+#: Amplitudes at which a move is looked at again.
+_AMPLITUDES: Final = (0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35, 1.5)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The automaton that a network has learned, in the words of a task.
+
+    Attributes
+    ----------
+    outputs : ndarray, shape (K, n_outputs)
+        Mean output on every attractor.
+    stands_for : ndarray of int, shape (K,)
+        The task state whose target is nearest to it.
+    margins : ndarray, shape (K,)
+        Distance of the output from where it would be read as another state; NaN where there is one state.
+    holders : tuple of tuple of int
+        The attractors of every task state, the one that moves best first.
+    table : ndarray of int, shape (K, n_symbols)
+        Where every pulse leads (-1 or -2: to no attractor known).
+    windows : ndarray, shape (K, n_symbols, 2)
+        The amplitudes around 1, within [0.5, 1.5], between which a right move stays right; NaN for a wrong
+        one.
+    kicks : dict
+        (source, target) to the size and unit direction of the smallest kick of the state (2-norm) between
+        neighbouring attractors of different states, where it was looked for and found.
+    """
+
+    outputs: FloatArray
+    stands_for: IntArray
+    margins: FloatArray
+    holders: tuple[tuple[int, ...], ...]
+    table: IntArray
+    windows: FloatArray
+    kicks: dict[tuple[int, int], tuple[float, FloatArray]]
+
+    def state_of(self, attractor: int) -> int:
+        """Return the task state of an attractor; -1 for none."""
+        return int(self.stands_for[attractor]) if attractor >= 0 else -1
+
+
+def decode(outputs: FloatArray, states: FloatArray) -> IntArray:
+    """Return the task state whose target is nearest to every output."""
+    square = np.sum((outputs[:, None] - states[None]) ** 2, axis=2)
+    return np.asarray(np.argmin(square, axis=1), dtype=np.intp)
+
+
+def output_margins(outputs: FloatArray, states: FloatArray) -> FloatArray:
+    """Return the distance of every output from the nearest border of the region of its state."""
+    if len(states) < 2 or len(outputs) == 0:
+        return np.full(len(outputs), np.nan)
+    square = np.sum((outputs[:, None] - states[None]) ** 2, axis=2)
+    own = np.argmin(square, axis=1)
+    gaps = np.linalg.norm(states[own][:, None] - states[None], axis=2)
+    rows = np.arange(len(outputs))
+    gaps[rows, own] = 1.0
+    margin = (square - square[rows, own][:, None]) / (2.0 * gaps)
+    margin[rows, own] = np.inf
+    return np.asarray(np.min(margin, axis=1))
+
+
+def learn(
+    network: EchoStateNetwork,
+    task: AutomatonTask,
+    graph: nx.DiGraph,
+    label: Callable[[FloatArray], IntArray],
+    X: FloatArray,
+    rest: FloatArray,
+    *,
+    noise: float | None,
+) -> Learned:
+    """Read the states and moves of a network in the words of a task."""
+    nodes = list(graph.nodes)
+    outputs = np.array([graph.nodes[n]["output"] for n in nodes], dtype=np.float64)
+    outputs = outputs.reshape(len(nodes), task.states.shape[1])
+    stands_for = decode(outputs, task.states) if len(nodes) else np.zeros(0, dtype=np.intp)
+    K, P = len(nodes), task.n_symbols
+
+    def reached(i: IntArray, p: IntArray, g: FloatArray) -> IntArray:
+        if len(i) == 0:
+            return np.zeros(0, dtype=np.intp)
+        return label(network.step(X[i], rest + g[:, None] * task.pulses[p]))
+
+    i, p = (a.ravel() for a in np.meshgrid(np.arange(K), np.arange(P), indexing="ij"))
+    table = reached(i, p, np.ones(len(i))).reshape(K, P)
+    wanted = task.transitions[stands_for] if K else np.zeros((0, P), dtype=np.intp)
+    windows = _windows(table, stands_for, wanted, reached)
+    holders: list[list[int]] = [[] for _ in range(task.n_states)]
+    for k, state in enumerate(stands_for):
+        holders[state].append(k)
+    kicks = _kicks(network, graph, X, rest, stands_for, holders, everything=noise is not None)
+    for state, members in enumerate(holders):
+        # Leaving easily is worse than an output that is off; both decide, in this order.
+        members.sort(
+            key=lambda k: (
+                -min((size for (a, _), (size, _) in kicks.items() if a == k), default=np.inf),
+                float(np.sum((outputs[k] - task.states[state]) ** 2)),
+            )
+        )
+    return Learned(
+        outputs, stands_for, output_margins(outputs, task.states), tuple(map(tuple, holders)), table, windows,
+        kicks,
+    )  # fmt: skip
+
+
+def _windows(
+    table: IntArray,
+    stands_for: IntArray,
+    wanted: IntArray,
+    reached: Callable[[IntArray, IntArray, FloatArray], IntArray],
+) -> FloatArray:
+    """Return the amplitudes between which right moves stay right, to about a hundredth."""
+    windows = np.full((*table.shape, 2), np.nan)
+
+    def right(i: IntArray, p: IntArray, g: FloatArray) -> Any:
+        ends = reached(i, p, g)
+        return (ends >= 0) & (stands_for[np.maximum(ends, 0)] == wanted[i, p])
+
+    if table.size == 0:
+        return windows
+    i, p = np.nonzero((table >= 0) & (stands_for[np.maximum(table, 0)] == wanted))
+    for side, amplitudes in ((0, _AMPLITUDES[4::-1]), (1, _AMPLITUDES[5:])):
+        inside, outside = np.ones(len(i)), np.full(len(i), np.nan)
+        going = np.ones(len(i), dtype=np.bool_)
+        for g in amplitudes:
+            at = np.flatnonzero(going)
+            ok = right(i[at], p[at], np.full(len(at), g))
+            inside[at[ok]] = g
+            outside[at[~ok]] = g
+            going[at[~ok]] = False
+        for _ in range(4):
+            at = np.flatnonzero(~going)
+            middle = 0.5 * (inside[at] + outside[at])
+            ok = right(i[at], p[at], middle)
+            inside[at[ok]], outside[at[~ok]] = middle[ok], middle[~ok]
+        windows[i, p, side] = inside
+    return windows
+
+
+def _kicks(
+    network: EchoStateNetwork,
+    graph: nx.DiGraph,
+    X: FloatArray,
+    rest: FloatArray,
+    stands_for: IntArray,
+    holders: list[list[int]],
+    *,
+    everything: bool,
+) -> dict[tuple[int, int], tuple[float, FloatArray]]:
+    """Return the smallest kicks of the state between neighbours of different states.
+
+    Those on the graph are taken from there. Else they are searched for where a state has several attractors,
+    or everywhere.
+    """
+    found: dict[tuple[int, int], tuple[float, FloatArray]] = {}
+    for c in graph.graph.get("connections", []):
+        if c["metric"] == "state" and stands_for[c["source"]] != stands_for[c["target"]]:
+            vector = np.asarray(c["kick"], dtype=np.float64)
+            found[c["source"], c["target"]] = float(c["threshold"]), vector / np.linalg.norm(vector)
+    if "state" in graph.graph.get("metrics", []):
+        return found
+    several = {k for members in holders if len(members) > 1 for k in members}
+    pairs = {
+        (a, b)
+        for s in graph.graph.get("saddles", [])
+        if s["connects"] and min(s["connects"]) >= 0
+        for a, b in itertools.permutations(s["connects"], 2)
+        if stands_for[a] != stands_for[b] and (everything or {a, b} & several)
+    }
+    silent = network.at_input(rest)
+    for a, b in sorted(pairs):
+        kick = find_smallest_kick(silent, X[a], target=X[b], n_starts=6)
+        if isinstance(kick, Kick):
+            found[a, b] = kick.size, kick.vector / kick.size
+    return found
