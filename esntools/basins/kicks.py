@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
+from esntools._typing import FloatArray, Progress, RandomState, no_progress
 from esntools.arguments import positive_number, real_array, real_number, seeded, whole_number
-from esntools.basins.attractors import Attractor, polish_cycle
+from esntools.basins.attractors import Attractor, Cycle
+from esntools.basins.horizons import Allowed
 from esntools.basins.labelling import ESCAPED, Labeller
-from esntools.basins.rays import LOOSE, Rays, Search, first_directions, reach, turn
+from esntools.basins.landings import Candidate, Hunt, point_anchors
+from esntools.basins.rays import LOOSE, Rays, Search, first_directions, reach
 from esntools.basins.runs import autonomous, checked_states
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import FixedPoint, FixedPoints, find_fixed_points
-from esntools.maps import Map
+from esntools.maps import Map, state_box
 from esntools.threads import one_blas_thread
 
 if TYPE_CHECKING:
@@ -46,21 +49,24 @@ class Kick:
     x : ndarray, shape (n_units,)
         The state that is kicked, polished.
     alignment : float
-        The cosine between the kick and the normal of the boundary there (its part in the subspace): 1 where
-        no nearby kick is shorter to first order. NaN where no normal was found.
+        The cosine between the kick and the shortest allowed one on the tangent space of the boundary there
+        (without limits the normal): 1 where no nearby kick is shorter to first order. NaN where no normal
+        was found.
     saddle : ndarray, shape (p, n_units), or None
-        The fixed point or cycle with one unstable direction to which the boundary leads from x + d.
+        The fixed point or cycle to which the boundary leads from x + d: with one unstable direction, or with
+        several where the boundary has an edge between several basins.
     multiplier : float
-        The saddle's unstable multiplier (over its period); NaN where there is none.
+        The saddle's leading unstable multiplier (over its period; the modulus of a complex one); NaN where
+        there is none.
     stays, leaves : bool
-        x + 0.999 d is still in the basin (or outside the target's), x + 1.001 d is not: both were run.
+        x + 0.999 d is still in the basin (or outside the target's), x + 1.001 d is not: both were run. The
+        second may be outside the box by a thousandth.
     iterations : int
-        How often the direction of this kick was turned.
+        How often this kick was turned.
     n_starts : int
-        Directions from which the search began.
+        Directions and saddles from which the search began.
     sizes : ndarray
-        What the directions came to whose replays went as they should, in rising order; a direction that
-        joined a better one is left out.
+        Sizes of the kicks found whose replays went as they should, in rising order.
     attractors : tuple of Attractor
         What the labels stand for.
     note : str
@@ -113,6 +119,37 @@ class NoKick:
     n_starts: int
     max_size: float
     attractors: tuple[Attractor, ...]
+
+
+def _box(
+    box: str | tuple[ArrayLike, ArrayLike] | None, system: Map, x: FloatArray
+) -> tuple[FloatArray, FloatArray] | None:
+    """Return bounds of the kicks from the box in which x + d must stay; None for all."""
+    if box is None:
+        return None
+    if isinstance(box, str):
+        if box != "range":
+            raise InvalidInputError("box", repr(box), 'must be "range", a pair (low, high) or None')
+        bounds = state_box(system)
+        if bounds is None:
+            raise InvalidInputError(
+                "box", '"range"', "the map has no range that is known", "pass a pair (low, high)"
+            )
+        low, high = bounds
+    else:
+        if not isinstance(box, tuple | list) or len(box) != 2:
+            raise InvalidInputError("box", type(box).__name__, 'must be "range", a pair (low, high) or None')
+        sides = [np.array(real_array(side, "box")) for side in box]
+        if any(side.shape not in ((), (1,), x.shape) or np.any(np.isnan(side)) for side in sides):
+            raise InvalidInputError(
+                "box", f"shapes {[side.shape for side in sides]}", f"sides are numbers, or {x.shape}, no NaN"
+            )
+        low, high = (np.broadcast_to(side, x.shape) for side in sides)
+    # States on attractors may be outside by rounding.
+    slack = 1e-9 * max(1.0, float(np.max(np.abs(x))))
+    if not (np.all(x >= low - slack) and np.all(x <= high + slack)):
+        raise InvalidInputError("box", "x is outside", "must hold the state that is kicked", "widen it")
+    return np.minimum(low - x, 0.0), np.maximum(high - x, 0.0)
 
 
 def _basis(subspace: ArrayLike | None, n: int) -> FloatArray | None:
@@ -218,6 +255,7 @@ def find_smallest_kick(
     *,
     target: int | ArrayLike | None = None,
     subspace: ArrayLike | None = None,
+    box: str | tuple[ArrayLike, ArrayLike] | None = None,
     attractors: FixedPoints | Basins | None = None,
     n_starts: int = 16,
     max_size: float | None = None,
@@ -229,16 +267,21 @@ def find_smallest_kick(
 ) -> Kick | NoKick:
     r"""Search for the smallest kick d with which x + d leaves the basin of the attractor that x is on.
 
-    Along a direction v the first crossing r v of the boundary is bracketed by the labels of runs. From
-    there the boundary leads to a saddle with one unstable direction; its left unstable vector l, taken back
-    along the run :math:`z_0 = x + r v, z_1, \dots, z_m`, is the normal of the boundary,
+    The boundary of a basin is made of stable manifolds of saddles. That of a saddle s with the left unstable
+    vectors L is the limit, for a rising horizon m, of the sets :math:`L\,(F^m(z) - s) = 0`. On each of them
+    the shortest kick is found by projection onto the tangent space at :math:`z_0 = x + d`, whose normals are
 
-    .. math:: n \propto DF(z_0)^\top DF(z_1)^\top \cdots DF(z_{m-1})^\top\, l .
+    .. math:: n = L\, DF(z_{m-1}) \cdots DF(z_1)\, DF(z_0), \qquad z_{k+1} = F(z_k),
 
-    The direction is turned towards n (its part in the subspace), less far where that meets the boundary no
-    earlier, until the kick is parallel to n: a shortest one among its neighbours. The least over many
-    first directions (to saddles nearby, to other attractors, random ones) is returned. It is an upper bound
-    of the smallest kick: a shorter one far from all of these directions may exist.
+    from horizon to horizon until it changes no more. Every unstable fixed point with up to four unstable
+    directions is asked; those with several are the edges at which basins meet that are no neighbours.
+
+    Beside that, along a number of directions v (to saddles nearby, to other attractors, random ones) the
+    first crossing r v of a boundary is bracketed by the labels of runs. Where it leads to a saddle that was
+    not known, a cycle for example, that one is asked too; where it leads to none, or no saddle gave a kick,
+    the direction is turned towards the normal, less far where that meets the boundary no earlier, until the
+    kick is parallel to it. The shortest kick whose replay goes as it should is returned: an upper bound of
+    the smallest one, which may be shorter.
 
     Parameters
     ----------
@@ -253,6 +296,9 @@ def find_smallest_kick(
         default any but the own.
     subspace : array_like, shape (n_units, k), optional
         Columns that span the allowed kicks, such as W_in of a network; the whole space by default.
+    box : "range" or tuple (low, high), optional
+        x + d must stay in this box: the range of the activation (`state_box`), or numbers or arrays of shape
+        (n_units,). Everywhere by default.
     attractors : FixedPoints or Basins, optional
         What the labels stand for: the stable points, or the attractors of `basins`, in their order. By
         default those of `find_fixed_points`, followed by others that turn up on the way.
@@ -267,7 +313,7 @@ def find_smallest_kick(
         Relative width of the brackets, and of 1 - alignment at which a direction is not turned any more.
         Default 1e-9.
     max_iterations : int
-        How often a direction is turned at most. Default 25.
+        How often a direction of the second search is turned at most. Default 25.
     rng : int, Generator or None
         Default 0.
     progress : callable, optional
@@ -311,63 +357,61 @@ def find_smallest_kick(
         raise InvalidInputError("tol", str(tol), "must lie in [1e-13, 1e-3]", "leave it at 1e-9")
     if max_size is not None:
         max_size = positive_number(max_size, "max_size")
-    basis = _basis(subspace, n)
+    basis, limits = _basis(subspace, n), _box(box, held, states[0])
     generator = seeded(rng)
     progress("smallest kick", 0.0)
     labeller, saddles = _labeller(held, attractors, states[0], n_steps, generator)
     own, origin = _origin(labeller, states[0])
-    search = Search(labeller, origin, own, _target(labeller, target, own), basis)
+    allowed = Allowed(n, basis, limits)
+    search = Search(labeller, origin, own, _target(labeller, target, own), allowed)
     for point in saddles:
         if point.n_unstable > 1:
             search.corners.append(point.x)
         else:
-            search.add(polish_cycle(search.system, point.x, 1))
-    V = first_directions(search, n_starts, generator)
+            search.add(Cycle(np.asarray(point.x)[None], point.residual, point.eigenvalues))
     far = reach(search) if max_size is None else max_size
-    grid = far * np.geomspace(_SMALLEST, 1.0, _RADII)
-    low, high = search.scan(V, np.tile(grid, (len(V), 1)), grow=True)
+    hunt = Hunt(search, far, tol, generator)
+    hunt.land(point_anchors(search.system, saddles), lambda label, f: progress(label, 0.6 * f))
+    V = first_directions(search, n_starts, generator)
+    grid = np.minimum(far, allowed.room(V))[:, None] * np.geomspace(_SMALLEST, 1.0, _RADII)
+    low, high = search.scan(V, grid, grow=True)
     met = ~np.isnan(high)
-    progress("smallest kick", 0.1)
-    if not met.any():
+    progress("smallest kick", 0.7)
+    if met.any():
+        rays = Rays(V[met], *search.cut(V[met], low[met], high[met], max(tol, LOOSE)))
+        hunt.join(rays, max_iterations, lambda label, f: progress(label, 0.7 + 0.29 * f))
+    progress("smallest kick", 1.0)
+    if not hunt.found:
         where = "leads out of the basin" if search.target is None else f"leads to attractor {search.target}"
         reason = f"no kick along {len(V)} directions {where}"
         if len(labeller.attractors) == 1:
             reason = f"one attractor only was found: {reason}"
         return NoKick(reason, len(V), far, tuple(labeller.attractors))
-    rays = Rays(V[met], *search.cut(V[met], low[met], high[met], max(tol, LOOSE)))
-    turn(search, rays, tol, max_iterations, progress)
-    rays.low, rays.high = search.cut(rays.V, rays.low, rays.high, tol)
-    rays.look(search, np.arange(len(rays.V)))
-    kept = np.flatnonzero(rays.kept)
-    kept = kept[np.argsort(rays.high[kept], kind="stable")]
-    kick = _result(search, rays, kept, len(V))
-    progress("smallest kick", 1.0)
-    return kick
+    return _result(search, hunt.found, len(V) + hunt.n_anchors)
 
 
-def _result(search: Search, rays: Rays, kept: IntArray, n_starts: int) -> Kick:
+def _result(search: Search, found: Sequence[Candidate], n_starts: int) -> Kick:
     """Replay the kicks, shortest first, and return the first that does as it says."""
     labeller, x = search.labeller, search.x
-    D = rays.high[kept, None] * rays.V[kept]
+    found = sorted(found, key=lambda c: c.high)
+    V, sizes = np.array([c.v for c in found]), np.array([c.high for c in found])
+    D = sizes[:, None] * V
     ends = labeller.label(np.concatenate([x + 0.999 * D, x + 1.001 * D])).reshape(2, -1)
-    beyond = ends != search.own if search.target is None else ends == search.target
+    beyond = search.beyond(ends)
     good = ~beyond[0] & beyond[1]
     k = int(np.argmax(good)) if good.any() else 0
-    row = kept[k]
-    saddle, notes = rays.saddle[row], []
+    best, notes = found[k], []
     if not good[k]:
         notes.append("the replay failed: the boundary is folded or too near to another one here")
-    if saddle is None:
-        notes.append("the boundary led to no fixed point or cycle with one unstable direction")
-    if not rays.alignment[row] > 0.999:
+    if best.saddle is None:
+        notes.append("the boundary led to no fixed point or cycle that is known")
+    if not best.alignment > 0.999:
         notes.append(
             "the kick is not parallel to the boundary's normal: a shorter one may be nearby, unless it leads "
             "to a corner where several boundaries meet"
         )
     return Kick(
-        D[k], float(rays.high[row]), search.own, int(ends[1, k]), x, float(rays.alignment[row]),
-        None if saddle is None else saddle.states, np.nan if saddle is None else saddle.multiplier,
-        not beyond[0, k], bool(beyond[1, k]), int(rays.iterations[row]), n_starts,
-        rays.high[kept[good]] if good.any() else rays.high[kept],
-        tuple(labeller.attractors), "; ".join(notes),
+        D[k], float(sizes[k]), search.own, int(ends[1, k]), x, best.alignment, best.saddle, best.multiplier,
+        not beyond[0, k], bool(beyond[1, k]), best.iterations, n_starts,
+        sizes[good] if good.any() else sizes, tuple(labeller.attractors), "; ".join(notes),
     )  # fmt: skip

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
 
 import numpy as np
 import scipy.linalg
 
 from esntools._typing import BoolArray, FloatArray, IntArray, Progress
-from esntools.basins.attractors import Cycle, polish_cycle
-from esntools.basins.labelling import Labeller
+from esntools.basins.attractors import Attractor, Cycle, polish_cycle
+from esntools.basins.horizons import Allowed
+from esntools.basins.runs import Runner
 from esntools.maps import Map, state_box
 from esntools.network import EchoStateNetwork
 
-__all__ = ["LOOSE", "Rays", "Saddle", "Search", "first_directions", "pull_back", "reach", "turn"]
+__all__ = ["LOOSE", "Labels", "Rays", "Saddle", "Search", "first_directions", "pull_back", "reach", "turn"]
 
 # States labelled at once: a few cost hardly less. All brackets are cut together, each into as many parts.
 _BATCH: Final = 48
@@ -23,12 +25,30 @@ _LONGEST_CYCLE: Final = 16
 _LONGEST_PATH: Final = 4000
 # The two sides of a bracket are followed until they are this far apart, relative to the state.
 _APART: Final = 1e-3
+# Recurrences of paths that were no new saddle, after which none is polished any more: that takes long.
+_MOST_FAILURES: Final = 12
+
+
+class Labels(Protocol):
+    """What labels states: a `Labeller`, or a landscape."""
+
+    @property
+    def system(self) -> Map: ...
+
+    @property
+    def runner(self) -> Runner: ...
+
+    @property
+    def attractors(self) -> Sequence[Attractor]: ...
+
+    def label(self, X: FloatArray, *, grow: bool = True) -> IntArray: ...
 
 
 class Saddle:
     """An unstable cycle with one unstable direction, and its left unstable vector at every state."""
 
     def __init__(self, system: Map, cycle: Cycle) -> None:
+        self.cycle = cycle
         self.states, self.multiplier = cycle.states, float(cycle.multipliers[0].real)
         n = cycle.states.shape[1]
         if n <= 600:
@@ -80,24 +100,37 @@ class Search:
     """The rays from one state, the boundary along them and its normals."""
 
     def __init__(
-        self, labeller: Labeller, x: FloatArray, own: int, target: int | None, basis: FloatArray | None
+        self, labeller: Labels, x: FloatArray, own: int, target: int | None, allowed: Allowed
     ) -> None:
         self.labeller, self.system = labeller, labeller.system
-        self.x, self.own, self.target, self.basis = x, own, target, basis
+        self.x, self.own, self.target, self.allowed = x, own, target, allowed
         self.scale = max(1.0, float(np.max(np.abs(x))))
+        self._failures = 0
         self.saddles: list[Saddle] = []
         #: Fixed points with several unstable directions: there boundaries meet.
         self.corners: list[FloatArray] = []
+        #: Whether the last boundaries looked at came by such a point.
+        self.cornered: BoolArray = np.zeros(0, dtype=np.bool_)
 
-    def project(self, V: FloatArray) -> FloatArray:
-        """Return the part of the rows in the subspace."""
-        return V if self.basis is None else np.asarray(V @ self.basis @ self.basis.T)
+    def goal(self, normal: FloatArray, d: FloatArray) -> FloatArray:
+        """Return the direction of the shortest allowed kick to the plane through d; zero if there is none."""
+        if self.allowed.box is None:
+            out = self.allowed.project(normal)
+        else:
+            size = float(np.linalg.norm(normal))
+            found = self.allowed.nearest(normal[None] / size, np.array([normal @ d / size]))
+            out = np.zeros_like(d) if found is None else found
+        size = float(np.linalg.norm(out))
+        return out / size if size > 0.0 else out
+
+    def beyond(self, labels: IntArray) -> BoolArray:
+        """Return which labels are beyond the boundary."""
+        return np.asarray(labels != self.own if self.target is None else labels == self.target)
 
     def left(self, X: FloatArray, grow: bool = False) -> BoolArray:
         """Return which states are beyond the boundary."""
-        shape = X.shape[:-1]
-        labels: IntArray = self.labeller.label(X.reshape(-1, X.shape[-1]), grow=grow).reshape(shape)
-        return np.asarray(labels != self.own if self.target is None else labels == self.target)
+        labels: IntArray = self.labeller.label(X.reshape(-1, X.shape[-1]), grow=grow).reshape(X.shape[:-1])
+        return self.beyond(labels)
 
     def scan(self, V: FloatArray, radii: FloatArray, grow: bool = False) -> tuple[FloatArray, FloatArray]:
         """Return brackets of the first crossing of the rays V at rising radii (k, n_radii); NaN if none."""
@@ -146,18 +179,18 @@ class Search:
         paths = np.concatenate(blocks)
         apart[apart < 0] = len(paths) - 1
         out, found = np.zeros((K, n)), []
+        self.cornered = np.zeros(K, dtype=np.bool_)
         for row in range(K):
             path = paths[: apart[row] + 1, row]
+            for corner in self.corners:
+                self.cornered[row] |= np.min(np.max(np.abs(path - corner), axis=1)) < 0.05 * self.scale
             saddle, step, covector = self.end(path)
             if saddle is None:
                 step = len(path) - 1
                 covector = paths[step, K + row] - path[step]
             found.append(saddle)
-            normal = (
-                self.project(pull_back(self.system, path[:step], covector)) if np.any(covector) else out[row]
-            )
-            size = float(np.linalg.norm(normal))
-            out[row] = normal / size if size > 0.0 else 0.0
+            normal = pull_back(self.system, path[:step], covector) if np.any(covector) else out[row]
+            out[row] = self.goal(normal, low[row] * V[row]) if np.any(normal) else 0.0
         side = np.sign(np.einsum("kn,kn->k", out, V))
         return out * np.where(side == 0.0, 1.0, side)[:, None], found
 
@@ -177,15 +210,23 @@ class Search:
                 break
         return None, 0, path[0]
 
+    def _beside(self, x: FloatArray) -> float:
+        """Return the distance (max norm) to the nearest unstable state that is known."""
+        known = [*(s.states for s in self.saddles), *(c[None] for c in self.corners)]
+        return float(np.min(np.max(np.abs(np.vstack(known) - x), axis=1))) if known else np.inf
+
     def discover(self, path: FloatArray) -> bool:
         """Polish the closest recurrence of a path; whether that is a saddle not seen before."""
+        if self._failures >= _MOST_FAILURES:
+            return False
         for p in range(1, min(_LONGEST_CYCLE, len(path) - 1) + 1):
             gaps = np.max(np.abs(path[p:] - path[:-p]), axis=1)
             i = int(np.argmin(gaps))
-            if gaps[i] > 1e-2 * self.scale:
+            if gaps[i] > 1e-2 * self.scale or self._beside(path[i]) <= 20.0 * gaps[i]:
                 continue
             if self.add(polish_cycle(self.system, path[i], p)):
                 return True
+            self._failures += 1
         return False
 
     def add(self, cycle: Cycle | None) -> bool:
@@ -268,6 +309,7 @@ def turn(search: Search, rays: Rays, tol: float, max_iterations: int, progress: 
             guess = rays.low[k] * cosine[i] / np.einsum("kn,kn->k", normals[i], V)
             fractions = np.array([0.3, 0.6, 0.8, 0.9, 0.97, 0.997, 1.003, 1.03, 1.1])
             limit = rays.low[k] * (1.0 - 0.25 * np.minimum(share[i], 1.0) * (1.0 - cosine[i] ** 2))
+            limit = np.minimum(limit, search.allowed.room(V))
             radii = np.sort(np.minimum(np.column_stack([guess[:, None] * fractions, limit]), limit[:, None]))
             low, high = search.scan(V, radii)
             shorter = ~np.isnan(high)
@@ -302,12 +344,14 @@ def first_directions(search: Search, n_starts: int, rng: np.random.Generator) ->
         jitter = rng.standard_normal(n)
         rows.append(d + 0.02 * np.linalg.norm(d) / np.linalg.norm(jitter) * jitter)
     n_random = max(2, n_starts - len(rows))
-    dimension = n if search.basis is None else search.basis.shape[1]
-    random = rng.standard_normal((n_random, dimension))
-    if search.basis is not None:
-        random = random @ search.basis.T
+    basis, box = search.allowed.basis, search.allowed.box
+    random = rng.standard_normal((n_random, n if basis is None else basis.shape[1]))
+    if basis is not None:
+        random = random @ basis.T
     random[1::2] = -random[: len(random) // 2 * 2 : 2]
-    V = np.vstack([*(search.project(d)[None] for d in rows), random])
+    if box is not None and basis is None:
+        random = rng.uniform(*box, (n_random, n))
+    V = np.vstack([*(search.allowed.project(d)[None] for d in rows), random])
     sizes = np.linalg.norm(V, axis=1)
     return _unit(V[sizes > 1e-9 * np.max(sizes)])
 

@@ -1,0 +1,264 @@
+"""Shortest kicks onto the stable manifolds around a state, and what lies just beyond each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+
+from esntools._typing import BoolArray, FloatArray, IntArray, Progress
+from esntools.basins.attractors import Cycle
+from esntools.basins.horizons import Allowed, Anchor, Horizons, Landing, anchors
+from esntools.basins.rays import Rays, Search, turn
+from esntools.fixed_points import FixedPoint
+from esntools.maps import Map
+
+__all__ = ["Candidate", "Hunt", "Probes", "land_all", "point_anchors", "probe"]
+
+# Where along a kick the labels are looked at; an earlier crossing is met by one of the first.
+_FRACTIONS: Final = np.array([0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.96, 0.99, 0.9995, 1.0005])
+# How far beside a corner of several basins the wedges between its sheets are looked for.
+_ASIDE: Final = (2e-4, 5e-3)
+# How much nearer to the corner they are taken then.
+_CLOSER: Final = (1.0 / 16.0, 1.0 / 256.0)
+# Kicks that are narrowed down for one target.
+_MOST: Final = 8
+
+
+def point_anchors(system: Map, points: Sequence[FixedPoint]) -> list[Anchor]:
+    """Return the anchors of unstable fixed points (those with few unstable directions)."""
+    out: list[Anchor] = []
+    for point in points:
+        out += anchors(system, Cycle(np.asarray(point.x)[None], point.residual, point.eigenvalues))
+    return out
+
+
+def land_all(
+    horizons: Horizons, x: FloatArray, among: Sequence[Anchor], allowed: Allowed, progress: Progress
+) -> list[Landing]:
+    """Return the shortest kicks from x onto the stable manifolds of the anchors, by rising size."""
+    found: list[Landing] = []
+    for k, anchor in enumerate(among):
+        if np.max(np.abs(anchor.x - x)) > 1e-9:
+            found += horizons.land(x, anchor, allowed)
+        progress("smallest kick", (k + 1) / len(among))
+    found.sort(key=lambda landing: float(np.linalg.norm(landing.kick)))
+    distinct: list[Landing] = []
+    for landing in found:
+        size = float(np.linalg.norm(landing.kick))
+        if all(np.linalg.norm(landing.kick - other.kick) > 1e-6 * size for other in distinct):
+            distinct.append(landing)
+    return distinct
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Probes:
+    """Directions of kicks, with the labels along them.
+
+    Attributes
+    ----------
+    V : ndarray, shape (n, n_units)
+        Unit directions.
+    sizes : ndarray, shape (n,)
+        Where each meets the manifold that it was made for.
+    labels : ndarray of int, shape (n, n_fractions)
+    owners : ndarray of int, shape (n,)
+        Positions in `landings`.
+    landings : tuple of Landing
+    """
+
+    V: FloatArray
+    sizes: FloatArray
+    labels: IntArray
+    owners: IntArray
+    landings: tuple[Landing, ...]
+
+    def crossings(self, beyond: BoolArray) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Return the rows on which `beyond` (of the labels) holds somewhere, with brackets of the first."""
+        rows = np.flatnonzero(beyond.any(axis=1) & ~beyond[:, 0])
+        first = np.argmax(beyond[rows], axis=1)
+        low, high = self.sizes[rows] * _FRACTIONS[first - 1], self.sizes[rows] * _FRACTIONS[first]
+        order = np.argsort(high, kind="stable")
+        return rows[order], low[order], high[order]
+
+
+def _directions(landing: Landing, allowed: Allowed, rng: np.random.Generator) -> FloatArray:
+    """Return unit directions: of the kick, and beside it into the wedges of a corner."""
+    v = landing.kick / np.linalg.norm(landing.kick)
+    k = len(landing.normals)
+    if k == 1:
+        return np.asarray(v[None])
+    signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * k)).reshape(k, -1).T / np.sqrt(k)
+    weights = np.vstack([np.eye(k), -np.eye(k), signs, rng.standard_normal((4 * k, k))])
+    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
+    size = float(np.linalg.norm(landing.kick))
+    D = landing.kick + size * np.vstack([aside * weights @ landing.normals for aside in _ASIDE])
+    D = np.vstack([landing.kick[None], allowed.project(D)])
+    return np.asarray(D / np.linalg.norm(D, axis=1, keepdims=True))
+
+
+def probe(
+    label: Callable[[FloatArray], IntArray],
+    x: FloatArray,
+    landings: Sequence[Landing],
+    allowed: Allowed,
+    rng: np.random.Generator,
+) -> Probes:
+    """Label states along the kicks of the landings, and along others beside those onto corners."""
+    rows = [_directions(landing, allowed, rng) for landing in landings]
+    owners = np.repeat(np.arange(len(rows)), [len(r) for r in rows]).astype(np.intp)
+    V = np.vstack(rows) if rows else np.zeros((0, len(x)))
+    sizes = (
+        np.array([float(np.linalg.norm(landing.kick)) for landing in landings])[owners] if rows else V[:, 0]
+    )
+    labels = np.zeros((len(V), len(_FRACTIONS)), dtype=np.intp)
+    if len(V):
+        radii = sizes[:, None] * _FRACTIONS
+        labels = label((x + radii[:, :, None] * V[:, None, :]).reshape(-1, len(x))).reshape(radii.shape)
+    return Probes(V, sizes, labels, owners, tuple(landings))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A direction with a narrow bracket of its first crossing."""
+
+    v: FloatArray
+    low: float
+    high: float
+    alignment: float
+    saddle: FloatArray | None
+    multiplier: float
+    iterations: int
+
+
+class Hunt:
+    """Kicks beyond the boundary of one state's basin: from the saddles first, then from rays."""
+
+    def __init__(self, search: Search, far: float, tol: float, rng: np.random.Generator) -> None:
+        self.search, self.far, self.tol, self.rng = search, far, tol, rng
+        self.horizons = Horizons(search.system)
+        self.found: list[Candidate] = []
+        self.n_anchors = 0
+
+    def _label(self, X: FloatArray) -> IntArray:
+        return self.search.labeller.label(X, grow=True)
+
+    def land(self, among: Sequence[Anchor], progress: Progress) -> None:
+        """Look for the shortest kicks onto the stable manifolds of the anchors."""
+        search = self.search
+        self.n_anchors += len(among)
+        landings = [
+            landing
+            for landing in land_all(self.horizons, search.x, among, search.allowed, progress)
+            if np.linalg.norm(landing.kick) <= self.far
+        ]
+        probes = probe(self._label, search.x, landings, search.allowed, self.rng)
+        self.found += narrowed(search, probes, self.tol)
+
+    def join(self, rays: Rays, max_iterations: int, progress: Progress) -> None:
+        """Follow the rays to saddles that were not asked yet; turn those that lead to none."""
+        search = self.search
+        known = len(search.saddles)
+        lost = self._lost(rays)
+        new = search.saddles[known:]
+        if new:
+            among: list[Anchor] = []
+            for edge in new:
+                among += anchors(search.system, edge.cycle)
+            self.land(among, progress)
+        sound = [c.high for c in self.found if c.alignment > 0.999]
+        loose = [c for c in self.found if not c.alignment > 0.999]
+        if not sound or any(c.high < 0.999 * min(sound) for c in loose):
+            # A crossing that no landing explains: from here the labels must show the way.
+            lost = np.arange(len(rays.V))
+        if len(lost):
+            V = np.vstack([rays.V[lost], *(c.v[None] for c in loose)])
+            low = np.append(rays.low[lost], [c.low for c in loose])
+            some = Rays(V, low, np.append(rays.high[lost], [c.high for c in loose]))
+            turn(search, some, self.tol, max_iterations, progress)
+            some.low, some.high = search.cut(some.V, some.low, some.high, self.tol)
+            some.look(search, np.arange(len(some.V)))
+            for k in np.flatnonzero(some.kept):
+                saddle = some.saddle[k]
+                self.found.append(
+                    Candidate(
+                        some.V[k], float(some.low[k]), float(some.high[k]), float(some.alignment[k]),
+                        None if saddle is None else saddle.states,
+                        np.nan if saddle is None else saddle.multiplier, int(some.iterations[k]),
+                    )
+                )  # fmt: skip
+        progress("smallest kick", 1.0)
+
+    def _lost(self, rays: Rays) -> IntArray:
+        """Return the rays whose boundary leads to no saddle, and not past a corner either."""
+        search, rows = self.search, np.arange(len(rays.V))
+        rays.look(search, rows)
+        return np.array([k for k in rows if rays.saddle[k] is None and not search.cornered[k]], dtype=np.intp)
+
+
+def narrowed(search: Search, probes: Probes, tol: float) -> list[Candidate]:
+    """Cut the first crossings along the probes, the best few of them, to a relative width."""
+    rows, low, high = probes.crossings(search.beyond(probes.labels))
+    best: dict[int, int] = {}
+    for place, row in enumerate(rows):
+        best.setdefault(int(probes.owners[row]), place)
+    places = np.array(sorted(best.values()), dtype=np.intp)[:_MOST]
+    if len(places) == 0:
+        return []
+    V, low, high = probes.V[rows[places]], low[places], high[places]
+    owners = probes.owners[rows[places]]
+    V, low, high, owners = _nearer(search, probes, V, low, high, owners)
+    low, high = search.cut(V, low, high, 1e-5)
+    kept: dict[int, int] = {}
+    for k in np.argsort(high, kind="stable"):
+        kept.setdefault(int(owners[k]), int(k))
+    rows = np.array(list(kept.values()), dtype=np.intp)
+    V, owners = V[rows], owners[rows]
+    low, high = search.cut(V, low[rows], high[rows], tol)
+    out = []
+    for k in range(len(V)):
+        landing = probes.landings[owners[k]]
+        # An earlier crossing belongs to another sheet of the boundary.
+        own = abs(float(high[k]) / float(np.linalg.norm(landing.kick)) - 1.0) < 1e-2
+        cosine = float(V[k] @ landing.kick) / float(np.linalg.norm(landing.kick))
+        out.append(
+            Candidate(
+                V[k], float(low[k]), float(high[k]), landing.alignment * min(cosine, 1.0) if own else np.nan,
+                landing.anchor.cycle if own else None, landing.anchor.multiplier if own else np.nan,
+                landing.turns,
+            )
+        )  # fmt: skip
+    return out
+
+
+def _nearer(
+    search: Search, probes: Probes, V: FloatArray, low: FloatArray, high: FloatArray, owners: IntArray
+) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
+    """Add directions nearer to the corner that a landing is on, where they meet the boundary there too."""
+    rows, places = [], []
+    for k, owner in enumerate(owners):
+        kick = probes.landings[owner].kick
+        size = float(np.linalg.norm(kick))
+        # All sides again: around a focus the wedges turn from scale to scale.
+        sides = probes.V[probes.owners == owner] - kick / size
+        if len(sides) == 1 or high[k] > 1.01 * np.min(high):
+            continue
+        rows += [kick / size + share * side for share in _CLOSER for side in sides]
+        places += [k] * (len(_CLOSER) * len(sides))
+    if not rows:
+        return V, low, high, owners
+    extra = np.array(rows)
+    extra /= np.linalg.norm(extra, axis=1, keepdims=True)
+    a, b = search.scan(extra, np.column_stack([low[places], high[places]]))
+    met = (a > 0.0) & ~np.isnan(b)
+    more = np.array(places, dtype=np.intp)[met]
+    return (
+        np.vstack([V, extra[met]]),
+        np.concatenate([low, a[met]]),
+        np.concatenate([high, b[met]]),
+        np.concatenate([owners, owners[more]]),
+    )
