@@ -53,22 +53,20 @@ def fold_drive(width: float = WIDTH) -> float:
     return _inverse_sigmoid(phi, width) - phi
 
 
-def _root(drive: float, width: float, low: float, high: float) -> float:
-    """Return the root of y - s(y) - drive between two points where it has opposite signs."""
+def _root(drive: float, width: float, y: float) -> float:
+    """Return a root of y - s(y) - drive by Newton's method.
 
-    def excess(y: float) -> float:
-        return y - _sigmoid(y, width) - drive
-
-    rising = excess(low) < 0.0
+    Below the centre the function is concave: from the left of the lower root, or from between the upper one
+    and the centre, the iterates approach it from one side.
+    """
     for _ in range(200):
-        middle = 0.5 * (low + high)
-        if not low < middle < high:
+        s = _sigmoid(y, width)
+        slope = 1.0 - s * (1.0 - s) / width
+        move = (drive + s - y) / slope if slope else 0.0
+        y += move
+        if abs(move) <= 1e-16:
             break
-        if (excess(middle) < 0.0) == rising:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    return y
 
 
 @final
@@ -131,9 +129,10 @@ class ExcitableUnit:
                 "drive", str(drive), f"must lie between the folds at -{fold:.6f} and {fold:.6f}",
                 "above, the unit switches on by itself; below, it never does",
             )  # fmt: skip
-        low_knee = _inverse_sigmoid(0.5 * (1.0 - math.sqrt(1.0 - 4.0 * width)), width)
-        object.__setattr__(self, "rest", _root(drive, width, drive, low_knee))
-        object.__setattr__(self, "threshold", _root(drive, width, low_knee, 2.0 * CENTRE - low_knee))
+        object.__setattr__(self, "rest", _root(drive, width, min(drive, CENTRE)))
+        # The map is symmetric about the centre: y -> 1 - y changes the sign of p.
+        upper = _root(abs(drive), width, CENTRE)
+        object.__setattr__(self, "threshold", upper if drive >= 0.0 else 2.0 * CENTRE - upper)
 
     @property
     def gap(self) -> float:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
+from scipy.optimize import brentq
 
 from esntools._typing import BoolArray, FloatArray, IntArray
 from esntools.errors import InvalidInputError
@@ -109,7 +110,7 @@ def _lands(local: _Local, Y: FloatArray, which: IntArray) -> BoolArray:
     a = local.leak_rate
     found = np.zeros(Y.shape[:2], dtype=bool)
     rows = np.arange(len(Y))
-    for k in range(round(4000 / a)):
+    for k in range(round(600 / a)):
         Y = local.step(Y, which)
         if k % 8:
             continue
@@ -127,25 +128,34 @@ def _lands(local: _Local, Y: FloatArray, which: IntArray) -> BoolArray:
 
 
 def _first_landing(
-    local: _Local, kicked: Callable[[FloatArray, IntArray], FloatArray], guess: FloatArray, which: IntArray
+    local: _Local,
+    kicked: Callable[[FloatArray, IntArray], FloatArray],
+    guess: FloatArray,
+    which: IntArray,
+    spread: float,
+    tol: float,
 ) -> FloatArray:
-    """Return for every arc the smallest size at which its kick lands, to 1e-7 of it; NaN for none."""
-    low, high = np.zeros(len(which)), guess * 1.3
-    for _ in range(12):
-        missing = np.flatnonzero(~_lands(local, kicked(high[:, None], which), which)[:, 0])
-        if len(missing) == 0:
-            break
-        low[missing] = high[missing]
-        high[missing] *= 1.3
-    else:
-        high[missing] = np.nan
-    near = 0.7 * guess
-    short = ~_lands(local, kicked(near[:, None], which), which)[:, 0] & (near > low)
-    low[short] = near[short]
+    """Return for every arc the size at which its kick begins to land, to `tol` of it; NaN for none.
+
+    The search begins in guess (1 +- spread) and widens where that does not hold it.
+    """
+    low, high = guess * (1.0 - spread), guess * (1.0 + spread)
+    for side, outwards in ((high, 1.0), (low, -1.0)):
+        amiss, factor = np.arange(len(which)), spread
+        for _ in range(12):
+            lands = _lands(local, kicked(side[amiss, None], which[amiss]), which[amiss])[:, 0]
+            amiss = amiss[lands != (outwards > 0.0)]
+            if len(amiss) == 0:
+                break
+            factor = min(2.0 * factor, 0.4)
+            (low if outwards > 0.0 else high)[amiss] = side[amiss]
+            side[amiss] *= 1.0 + outwards * factor
+        else:
+            high[amiss] = np.nan
     alive = np.flatnonzero(np.isfinite(high))
     parts = np.linspace(0.0, 1.0, 9)[1:-1]
     for _ in range(_ROUNDS):
-        alive = alive[(high - low)[alive] > 1e-7 * high[alive]]
+        alive = alive[(high - low)[alive] > tol * high[alive]]
         if len(alive) == 0:
             break
         sizes = low[alive, None] + (high - low)[alive, None] * parts
@@ -153,7 +163,7 @@ def _first_landing(
         first = np.where(lands.any(axis=1), lands.argmax(axis=1), len(parts))
         edges = np.column_stack([low[alive], sizes, high[alive]])
         low[alive], high[alive] = edges[np.arange(len(alive)), first], edges[np.arange(len(alive)), first + 1]
-    return high
+    return 0.5 * (low + high)
 
 
 def _normals(local: _Local, Y: FloatArray, which: IntArray) -> FloatArray:
@@ -181,33 +191,44 @@ def _normals(local: _Local, Y: FloatArray, which: IntArray) -> FloatArray:
 
 
 def local_thresholds(
-    plan: Plan, W: FloatArray, drives: FloatArray, leak_rate: float, width: float, metrics: tuple[str, ...]
+    plan: Plan,
+    W: FloatArray,
+    drives: FloatArray,
+    leak_rate: float,
+    width: float,
+    targets: tuple[Target, ...],
+    *,
+    spread: float = 0.3,
+    tol: float = 1e-7,
 ) -> tuple[FloatArray, FloatArray]:
     """Return every excitable arc's threshold in its metric, and its kick (n_arcs, n_units) in metric "state".
 
-    Both are in the logistic network's coordinates.
+    Both are in the logistic network's coordinates. The search begins at the targets.
     """
     arcs, n_arcs = plan.excitable, len(plan.excitable)
     thresholds, kicks = np.full(n_arcs, np.nan), np.zeros((n_arcs, plan.n_units))
     if n_arcs == 0:
         return thresholds, kicks
     local = _local_maps(plan, W, drives, leak_rate, width)
-    units = [ExcitableUnit(float(p), width) for p in drives]
     n_out = np.bincount([arc.source for arc in arcs], minlength=plan.n_units)
-    rows = W[local.units] * local.there[:, :, None]  # (E, D, N)
+    several = []
+    for e, (arc, target) in enumerate(zip(arcs, targets)):
+        if target.metric == "state":
+            kicks[e] = W[arc.target]
+        if n_out[arc.source] == 1:
+            # One way out: the closed form is exact.
+            unit = ExcitableUnit(float(drives[e]), width)
+            thresholds[e] = single_threshold(unit, target.metric, leak_rate, W[arc.target])
+        else:
+            several.append(e)
     for metric in METRICS:
-        asked = np.array([e for e in range(n_arcs) if metrics[e] == metric], dtype=np.intp)
-        guess = np.array([single_threshold(units[e], metric, leak_rate, W[arcs[e].target]) for e in asked])
-        if metric == "state":
-            kicks[asked] = W[[arcs[e].target for e in asked]]
-        # A vertex with one way out: the closed form is exact.
-        single = np.array([n_out[arcs[e].source] == 1 for e in asked], dtype=bool)
-        thresholds[asked[single]] = guess[single]
-        asked, guess = asked[~single & np.isfinite(guess)], guess[~single & np.isfinite(guess)]
-        if len(asked) == 0:
+        which = np.array([e for e in several if targets[e].metric == metric], dtype=np.intp)
+        if len(which) == 0:
             continue
+        guess = np.array([targets[e].threshold for e in which])
         if metric == "state":
-            thresholds[asked], kicks[asked] = _state(local, rows, guess, asked)
+            rows = W[local.units] * local.there[:, :, None]
+            thresholds[which], kicks[which] = _state(local, rows, guess, which, spread, tol)
             continue
 
         def kicked(sizes: FloatArray, which: IntArray, metric: str = metric) -> FloatArray:
@@ -216,13 +237,13 @@ def local_thresholds(
             shift[:, :, 1] = sizes
             return Y + shift if metric == "drive" else local.step(Y, which, shift)
 
-        thresholds[asked] = _first_landing(local, kicked, guess, asked)
+        thresholds[which] = _first_landing(local, kicked, guess, which, spread, tol)
     kicks *= (thresholds / np.maximum(np.linalg.norm(kicks, axis=1), 1e-300))[:, None]
     return thresholds, kicks
 
 
 def _state(
-    local: _Local, rows: FloatArray, guess: FloatArray, asked: IntArray
+    local: _Local, rows: FloatArray, guess: FloatArray, asked: IntArray, spread: float, tol: float
 ) -> tuple[FloatArray, FloatArray]:
     """Return the smallest free kicks: along the normal of the boundary where they meet it."""
     normal = np.zeros((len(asked), local.rest.shape[1]))
@@ -237,13 +258,14 @@ def _state(
         def kicked(sizes: FloatArray, which: IntArray, shifts: FloatArray = shifts) -> FloatArray:
             return np.asarray(local.rest[which][:, None, :] + sizes[:, :, None] * shifts[which][:, None, :])
 
-        size = _first_landing(local, kicked, np.where(np.isfinite(size), size, guess), asked)
+        size = _first_landing(local, kicked, np.where(np.isfinite(size), size, guess), asked, spread, tol)
         found = np.where(np.isfinite(size), size, guess)
         turned = _normals(local, local.rest[asked] + found[:, None] * shifts[asked], asked)
         change = float(np.max(np.linalg.norm(turned - normal, axis=1)))
-        normal = turned
-        if change < 1e-5:
+        # The size is off by the square of the angle.
+        if change**2 < 0.1 * tol:
             break
+        normal, spread = turned, max(4.0 * tol, min(spread, change**2))
     return size, d
 
 
@@ -259,15 +281,14 @@ def single_threshold(unit: ExcitableUnit, metric: str, leak_rate: float, row: Fl
 def _drive_for(threshold: float, metric: str, leak_rate: float, row: FloatArray, width: float) -> float:
     """Return the drive at which the closed form is `threshold`; NaN where no drive gives it."""
     low, high = _LEAST_DRIVE, fold_drive(width) * (1.0 - 1e-12)
-    if not single_threshold(ExcitableUnit(low, width), metric, leak_rate, row) >= threshold:
+
+    def excess(drive: float) -> float:
+        found = single_threshold(ExcitableUnit(drive, width), metric, leak_rate, row)
+        return min(found, 10.0 * threshold) - threshold
+
+    if not excess(low) >= 0.0:
         return math.nan
-    for _ in range(60):
-        middle = 0.5 * (low + high)
-        if single_threshold(ExcitableUnit(middle, width), metric, leak_rate, row) >= threshold:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
+    return float(brentq(excess, low, high, xtol=1e-13)) if excess(high) < 0.0 else high
 
 
 def first_drives(
@@ -283,7 +304,7 @@ def first_drives(
 
 
 def leakage(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float) -> float:
-    """Return the most that the other successors of a vertex take from the drive of one, by the closed forms."""
+    """Return the most that the successors of a vertex take from the drive of one another."""
     W = -plan.inhibition
     np.fill_diagonal(W, 1.0)
     drives = first_drives(plan, targets, np.array([t.threshold for t in targets]), W, leak_rate, width)
@@ -299,21 +320,31 @@ def tune(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float
     The drives start from the closed forms and are corrected by how far the thresholds found are off: what the
     other successors of a vertex change is a correction of some per cent.
     """
-    arcs, metrics = plan.excitable, tuple(t.metric for t in targets)
+    arcs = plan.excitable
     wanted = np.array([t.threshold for t in targets])
-    aim = wanted.copy()
+    aim, error = wanted.copy(), 1.0
     W, thresholds = -plan.inhibition, np.zeros(len(arcs))
     np.fill_diagonal(W, 1.0)
-    for _ in range(25):
+    for _ in range(15):
         drives = first_drives(plan, targets, aim, W, leak_rate, width)
         rests = np.array([ExcitableUnit(float(p), width).rest for p in drives])
         W = weights_of(plan, drives, rests, width)
-        thresholds, _ = local_thresholds(plan, W, drives, leak_rate, width, metrics)
+        thresholds, _ = local_thresholds(
+            plan,
+            W,
+            drives,
+            leak_rate,
+            width,
+            targets,
+            spread=min(0.3, error),
+            tol=max(0.2 * tol, 0.02 * error),
+        )
         off = thresholds / wanted
         if not np.all(np.isfinite(off)):
             e = int(np.flatnonzero(~np.isfinite(off))[0])
             raise _out_of_reach(targets[e], leak_rate, W[arcs[e].target], width)
-        if np.max(np.abs(off - 1.0), initial=0.0) <= tol:
+        error = float(np.max(np.abs(off - 1.0), initial=0.0))
+        if error <= tol:
             return Tuned(W, drives, thresholds)
         aim = aim / off
     e = int(np.argmax(np.abs(thresholds / wanted - 1.0)))

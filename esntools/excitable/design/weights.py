@@ -119,15 +119,15 @@ def weights_of(plan: Plan, drives: FloatArray, rests: FloatArray, width: float) 
 
         W = (1 + c) I - c\, 1 1^\top + A, \qquad A = -A^\top,
 
-    with :math:`W_{kj} + W_{jk} = -2c` (c larger for the pairs of a leader) for every edge j to k. With the other successors l not quite off,
-    :math:`W_{kj} x_j = p - b - \sum_l W_{kl} x_l` keeps the rest state of k at the edge's own value.
+    with :math:`W_{kj} + W_{jk} = -2c` for every edge j to k (c is larger for the pairs of a leader). With the
+    other successors l of j not quite off, :math:`W_{kj} x_j = p - b - \sum_l W_{kl} x_l` keeps the rest state
+    of k where the edge's own p puts it.
 
     Parameters
     ----------
     drives, rests : ndarray, shape (n_excitable,)
         p and y_lo of every excitable arc, in the order of ``plan.excitable``.
     """
-    n = plan.n_units
     W, b, c = -plan.inhibition, plan.biases, plan.inhibition
     np.fill_diagonal(W, 1.0)
 
