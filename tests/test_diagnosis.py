@@ -130,12 +130,19 @@ def test_more_states_than_attractors() -> None:
     assert found.n_wrong_steps == steps > 0
     json.dumps(found.document(), allow_nan=False)
     # Nothing but one fixed point: every state but one is missing, and all of it is said.
-    forgetful = EchoStateNetwork(0.5 * np.eye(2), W_in=np.eye(2), readout=Readout(np.eye(2)))
+    forgetful = EchoStateNetwork(0.5 * np.eye(2), W_in=np.eye(2), b=[-0.1, -0.1], readout=Readout(np.eye(2)))
     lost = diagnose(forgetful, flip_flop(2, 100, pulse_probability=0.05, rng=0))
     assert len(lost.missing) == 3
     assert lost.causes["missing state"][0] > 0
     assert "merged with" in lost.faults[0].text
     assert lost.n_not_attributed == 0
+    # Without the bias the sign of the last pulse can be read for ever, from a trace that fades.
+    fading = EchoStateNetwork(0.5 * np.eye(2), W_in=np.eye(2), readout=Readout(np.eye(2)))
+    trace = diagnose(fading, flip_flop(2, 100, pulse_probability=0.05, rng=0))
+    assert trace.segments == ()
+    assert trace.n_fading == int(np.sum(trace.task.path != 0)) > 0
+    assert not trace.correct
+    assert "from a trace that fades" in trace.summary
 
 
 def twins(strength: float) -> EchoStateNetwork:
@@ -208,9 +215,9 @@ def test_an_output_that_wobbles() -> None:
 
 def test_slow_outputs_and_grace() -> None:
     """Read with an offset, a bit that was just set is still read as not set: counted by a scalar loop."""
-    network = EchoStateNetwork([[1.5]], W_in=[[1.5]], readout=Readout([[1.0]], b_out=[-0.3]))
+    network = EchoStateNetwork([[1.5]], W_in=[[1.4]], readout=Readout([[1.0]], b_out=[-0.3]))
     task = by_hand(1, 60, {0: [1.0], 20: [-1.0], 40: [1.0]})
-    x, late = np.tanh(-1.5 * M + 1.5), 0
+    x, late = np.tanh(-1.5 * M + 1.4), 0
     assert x > 0.0
     while x < 0.3:
         x, late = np.tanh(1.5 * x), late + 1

@@ -302,13 +302,13 @@ def _place(
 ) -> int | None:
     """Return the position of the fault that a cause stands for, where there is one already."""
     a, b = edge
-    states = {wanted, learned.state_of(a)} - {-1}
+    # A split state fails from one of its halves, or over the low threshold of the one that is reached.
+    right = expected is not None and learned.state_of(expected) == wanted
+    split = wanted if right else learned.state_of(a)
     for place, fault in enumerate(faults):
-        if fault.kind != cause:
-            continue
-        if (
+        if fault.kind == cause and (
             (cause == "missing state" and fault.state == wanted)
-            or (cause == "split state" and fault.state in states)
+            or (cause == "split state" and fault.state == split)
             or (cause == "spurious attractor" and expected in fault.attractors)
             or (cause == "low threshold" and (expected, b) in fault.edges)
             or (
@@ -317,10 +317,6 @@ def _place(
                 and fault.symbols == symbols
             )
         ):
-            # Of two split states the one whose weak edge was crossed.
-            if cause == "split state" and fault.edges and (expected, b) not in fault.edges:
-                other = [k for k, f in enumerate(faults) if f.kind == cause and (expected, b) in f.edges]
-                return other[0] if other else place
             return place
     return None
 

@@ -92,6 +92,12 @@ class Diagnosis:
         return self.causes.get("not attributed", (0, 0))[0]
 
     @property
+    def n_fading(self) -> int:
+        """Steps whose output is right though the run is in a wrong basin: a trace that fades."""
+        held = np.array([self.learned.state_of(int(k)) for k in self.transitions.labels])
+        return int(np.sum((held != self.task.path) & (self.decoded == self.task.path)))
+
+    @property
     def correct(self) -> bool:
         """Whether the learned automaton is the task's and no output of the run is wrong."""
         return not self.segments and not any(f.kind in _STRUCTURE for f in self.faults)
@@ -124,8 +130,9 @@ class Diagnosis:
         kinds = Counter(f.kind for f in self.faults if f.kind not in OF_RUN)
         if kinds:
             text += " (" + ", ".join(f"{kind}: {count}" for kind, count in kinds.items()) + ")"
+        fading = f", {self.n_fading} of them from a trace that fades" if self.n_fading else ""
         if not self.segments:
-            return text + f"; every output of {len(self.decoded)} steps is right."
+            return text + f"; every output of {len(self.decoded)} steps is right{fading}."
         causes = ", ".join(f"{cause} {segments}" for cause, (segments, _) in self.causes.items())
         return (
             text + f"; {self.n_wrong_steps} of {len(self.decoded)} outputs are wrong, in "
