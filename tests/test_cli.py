@@ -334,13 +334,19 @@ def test_lyapunov(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_ena_of_two_neurons(workshop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    # Up to the gap between the two thresholds there is one edge; all that were found are kept beside it.
     assert _run("ena", "switching-2neuron", "-o", "graph.graphml", "--plot", "graph.svg") == 0
-    assert "2 nodes, 2 edges" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "2 nodes, 1 edge\n" in err
+    assert "0: fixed point, " in err
+    assert "% of random states" in err
+    assert "above which thresholds grow 10 times" in err
     assert (workshop / "graph.graphml").stat().st_size > 0
     assert "<svg" in (workshop / "graph.svg").read_text()[:1000]
-    assert _run("ena", "switching-2neuron", "--quiet") == 0
+    assert _run("ena", "switching-2neuron", "--amplitude-cut", "all", "--quiet") == 0
     graph = json.loads(capsys.readouterr().out)
     assert len(graph["nodes"]) == len(graph["edges"]) == 2
+    assert {c["target"] for c in graph["graph"]["connections"]} == {0, 1}
 
 
 def test_models(capsys: pytest.CaptureFixture[str]) -> None:

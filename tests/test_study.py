@@ -266,7 +266,9 @@ def test_flip_flop_of_two_bits_has_four_states_and_no_proof() -> None:
     study = run_study(load("flipflop-2bit"))
     assert study.graph is not None
     assert study.graph.number_of_nodes() == 4
-    assert study.wrong_transitions == ()
+    assert study.diagnosis is not None
+    assert not [f for f in study.diagnosis.faults if f.kind in ("missing state", "wrong edge")]
+    assert study.plane is not None
     assert {v.result.verdict for v in study.verdicts} == {"refuted"}
     assert study.task_run is not None
     assert study.task_run.error_rate < 0.1

@@ -7,7 +7,16 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from esntools.cli.values import at_least_one_or_all, box, duration, number, run_lengths, vector
+from esntools.cli.values import (
+    at_least_one_or_all,
+    box,
+    duration,
+    name_or_number,
+    number,
+    number_or_all,
+    run_lengths,
+    vector,
+)
 from esntools.errors import nearest_name
 
 __all__ = ["Misuse", "make_parser", "parse"]
@@ -15,7 +24,7 @@ __all__ = ["Misuse", "make_parser", "parse"]
 _EPILOG: Final = """\
 exit codes:
     0  done; verify: proved; check: valid
-    1  the answer is "refuted" (verify), "invalid" (check) or "different" (compare)
+    1  the answer is "refuted" (verify), "invalid" (check), "different" (compare) or "it errs" (diagnose)
     2  misuse: one line says the place, the value, the rule and the remedy
     3  could not decide: inconclusive (verify), beyond the checker (check), nothing found or not all
        proved (fixed-points and the other commands that search)
@@ -189,19 +198,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _dynamics_commands(add, model, zoo)
 
-    ena = add("ena", "extract the excitable network attractor as a graph", f"{model}, or {zoo}")
-    ena.add_argument(
-        "--amplitude", type=number(above=0), metavar="G", help="amplitude of a unit pulse (default: 1)"
-    )
-    ena.add_argument(
-        "--max-amplitude", type=number(above=0), metavar="G", help="largest pulse tried (default: 4)"
-    )
-    ena.add_argument(
-        "--pulse-length", type=number(1, whole=True), metavar="N", help="steps a pulse lasts (default: 1)"
-    )
-    _plot_option(ena)
-    _seed_option(ena)
-    _output_option(ena, "graph file: .graphml, .gexf, .json or .dot (default: JSON on standard output)")
+    _excitable_commands(add, model, zoo)
 
     report = add("report", "fit, verify and explain, as one report", data)
     _data_options(report)
@@ -346,6 +343,104 @@ def _dynamics_commands(add: Callable[..., argparse.ArgumentParser], model: str, 
     _plot_option(compare)
     _seed_option(compare)
     _output_option(compare, json)
+
+
+def _excitable_commands(add: Callable[..., argparse.ArgumentParser], model: str, zoo: str) -> None:
+    ena = add("ena", "extract the excitable network attractor as a graph", f"{model}, or {zoo}")
+    ena.add_argument(
+        "--metric", action="append", choices=["input", "state", "range", "subspace"],
+        help="what a threshold measures: the amplitude of a pulse (default), a kick of the state, one that "
+        "stays in its range, one in the directions that inputs cause; may be given several times, the first "
+        "for the edges",
+    )  # fmt: skip
+    ena.add_argument(
+        "--amplitude-cut", type=number_or_all, metavar="G",
+        help="edges are thresholds up to this, or all (default: up to the largest gap between thresholds)",
+    )  # fmt: skip
+    ena.add_argument("--certify", action="store_true", help="prove lower bounds of the thresholds too")
+    ena.add_argument(
+        "--budget", type=duration, metavar="TIME", help="of --certify: 90, 60s, 2m (default: what it takes)"
+    )
+    ena.add_argument("--input", type=vector, metavar="U,..", help="input between pulses (default: zero)")
+    ena.add_argument(
+        "--amplitude", type=number(above=0), metavar="G", help="amplitude of a unit pulse (default: 1)"
+    )
+    ena.add_argument(
+        "--max-amplitude", type=number(above=0), metavar="G", help="largest pulse tried (default: 4)"
+    )
+    ena.add_argument(
+        "--pulse-length", type=number(1, whole=True), metavar="N", help="steps a pulse lasts (default: 1)"
+    )
+    _plot_option(ena)
+    _seed_option(ena)
+    _output_option(ena, "graph file: .graphml, .gexf, .json or .dot (default: JSON on standard output)")
+
+    diagnose = add(
+        "diagnose", "say why a network errs at a task, and which errors come from what", f"{model}, or {zoo}"
+    )
+    diagnose.add_argument(
+        "--task", metavar="TASK",
+        help="flip-flop:K, or a graph file whose edges carry a symbol (default: that of the zoo's model)",
+    )  # fmt: skip
+    diagnose.add_argument(
+        "--signal",
+        metavar="FILE",
+        help="input of the run, zero or pulses of the task (default: random pulses)",
+    )
+    diagnose.add_argument("--column", action="append", metavar="NAME", help="columns of --signal")
+    diagnose.add_argument("--time-column", metavar="NAME", help="column of times of --signal")
+    diagnose.add_argument(
+        "--steps",
+        type=number(10, whole=True),
+        metavar="N",
+        help="length of the run with --task (default: 4000)",
+    )
+    diagnose.add_argument(
+        "--pulse-probability", type=number(high=1, above=0), metavar="P", help="with --task (default: 0.02)"
+    )
+    diagnose.add_argument(
+        "--noise",
+        type=number(above=0),
+        metavar="S",
+        help="standard deviation of noise on every unit, to hold against thresholds",
+    )
+    diagnose.add_argument(
+        "--grace", type=number(0, whole=True), default=0, metavar="N",
+        help="steps from a pulse on in which the output is not judged (default: 0)",
+    )  # fmt: skip
+    diagnose.add_argument(
+        "--n-train",
+        type=number(20, whole=True),
+        metavar="N",
+        help="train a task of the zoo on the first steps only",
+    )
+    _plot_option(diagnose)
+    _seed_option(diagnose)
+    _output_option(diagnose, "JSON file (default: standard output)")
+
+    design = add("design", "build a network whose excitable network attractor is a given graph")
+    design.add_argument("source", metavar="GRAPH", help="a graph file: .graphml, .gexf, .json or .dot")
+    design.add_argument(
+        "--threshold", type=name_or_number, metavar="X",
+        help="of every edge, or the name of the edge attribute that has it (default: threshold)",
+    )  # fmt: skip
+    design.add_argument(
+        "--metric", choices=["input", "state", "drive"], help="what thresholds measure (default: input)"
+    )
+    design.add_argument(
+        "--leak-rate", type=number(high=1, above=0), metavar="A", help="at most 0.5 (default: 0.25)"
+    )
+    design.add_argument("--activation", choices=["tanh", "logistic"], default="tanh", help="default: tanh")
+    design.add_argument(
+        "--padding",
+        type=number(0, whole=True),
+        default=0,
+        metavar="N",
+        help="further units that only follow (default: 0)",
+    )
+    design.add_argument("--shuffle", action="store_true", help="put the units into a random order")
+    _seed_option(design)
+    _output_option(design, "model file (default: model.npz)", default="model.npz")
 
 
 def _input_options(parser: argparse.ArgumentParser, *, closed_loop: bool) -> None:

@@ -7,7 +7,10 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-__all__ = ["at_least_one_or_all", "box", "duration", "join_negative", "number", "run_lengths", "vector"]
+__all__ = [
+    "at_least_one_or_all", "box", "duration", "join_negative", "name_or_number", "number", "number_or_all",
+    "run_lengths", "vector",
+]  # fmt: skip
 
 
 def number(
@@ -88,6 +91,27 @@ def at_least_one_or_all(text: str) -> int | str:
         return int(number(1, whole=True)(text))
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"{text!r}; must be a whole number from 1, or all") from None
+
+
+def number_or_all(text: str) -> float:
+    """Return a positive number, or infinity for the word all."""
+    if text == "all":
+        return math.inf
+    try:
+        return number(above=0)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"{text!r}; must be a number above 0, or all") from None
+
+
+def name_or_number(text: str) -> float | str:
+    """Return a positive number, or the text where it is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if not 0.0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}; must be a number above 0, or a name")
+    return value
 
 
 def join_negative(arguments: Sequence[str]) -> list[str]:

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from esntools.attractors import AttractorComparison
     from esntools.certificates import Certified, Inconclusive, Refuted
     from esntools.echo_index import DwellTimes, EchoIndex
+    from esntools.excitable.diagnosis import Diagnosis
     from esntools.fixed_points import EquilibriumMatch, FixedPoints
     from esntools.lyapunov import LyapunovSpectrum
     from esntools.study.contraction import CertifiedRange
     from esntools.study.dynamics import ProvedPoints
     from esntools.study.evidence import Evidence
+    from esntools.study.phase import PhasePlane
     from esntools.symbolic import Derivation
     from esntools.training import Fit
 
@@ -44,7 +46,7 @@ class TaskRun:
     u : ndarray, shape (n_steps, n_inputs)
     target, output : ndarray, shape (n_steps, n_outputs)
     error_rate : float
-        Share of steps and outputs at which the output has the wrong sign.
+        Share of steps at which the output is nearest to the target of a wrong state.
     nrmse : float
         Root-mean-square error in standard deviations of the target.
     """
@@ -147,8 +149,10 @@ class Study:
         The excitable network, or the visits between neighbourhoods of fixed points.
     paths : tuple of ndarray, shape (n_steps, n_units) each
         Orbits along the edges of an excitable network.
-    wrong_transitions : tuple of str
-        Where the network's transitions differ from the task's.
+    plane : PhasePlane, optional
+        A surface of state space with the basins of the excitable network.
+    diagnosis : Diagnosis, optional
+        The learned automaton against the task's, and the causes of the errors of the test run.
     not_done : mapping of str to str
         Analysis and the reason why it was not done.
     timings : mapping of str to float
@@ -184,7 +188,8 @@ class Study:
     known_exponent: float | None = None
     graph: networkx.DiGraph | None = None
     paths: tuple[FloatArray, ...] = ()
-    wrong_transitions: tuple[str, ...] = ()
+    plane: PhasePlane | None = None
+    diagnosis: Diagnosis | None = None
     not_done: dict[str, str] = field(default_factory=dict)
     timings: dict[str, float] = field(default_factory=dict)
 
@@ -303,7 +308,6 @@ def study_document(study: Study) -> Document:
             "error_rate": study.task_run.error_rate,
             "nrmse": study.task_run.nrmse,
             "n_steps": len(study.task_run.u),
-            "wrong_transitions": list(study.wrong_transitions),
         }
     if study.certified is not None:
         document["certified_gains"] = {
@@ -378,6 +382,9 @@ def study_document(study: Study) -> Document:
         document["graph"] = {
             "nodes": study.graph.number_of_nodes(),
             "edges": study.graph.number_of_edges(),
+            "note": study.graph.graph.get("note", ""),
         }
+    if study.diagnosis is not None:
+        document["diagnosis"] = study.diagnosis.document()
     plain: Document = _plain(document)
     return plain

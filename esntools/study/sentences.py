@@ -316,7 +316,7 @@ def _graph_line(study: Study) -> str:
     at_unit = sum(1 for _, _, d in graph.edges(data=True) if d.get("at_unit"))
     if not thresholds and graph.graph.get("kind") == "excitable network":
         return (
-            f"It has {_plural(graph.number_of_nodes(), 'stable state')} at zero input, and no single pulse "
+            f"It has {_plural(graph.number_of_nodes(), 'attractor')} at zero input, and no single pulse "
             f"up to amplitude {number(graph.graph['max_amplitude'])} moves it from one to another."
         )
     if not thresholds:
@@ -325,7 +325,7 @@ def _graph_line(study: Study) -> str:
             f"{_plural(graph.number_of_edges(), 'edge')}."
         )
     return (
-        f"Its {_plural(graph.number_of_nodes(), 'stable state')} are joined by {_plural(at_unit, 'move')} "
+        f"Its {_plural(graph.number_of_nodes(), 'attractor')} are joined by {_plural(at_unit, 'move')} "
         f"that {_pulse(study)} makes; the easiest is made by {number(100.0 * min(thresholds), 2)} % of it."
     )
 
@@ -340,23 +340,54 @@ def _task_line(study: Study) -> str:
     run = study.task_run
     if run is None:
         return _not_done(study, "task", "The test run")
+    new = " that it was not trained on" if study.kind == "task" else " of its task"
     return (
-        f"On {len(run.u):,} steps that it was not trained on, a network of {study.network.n_units} units "
-        f"holds the right sign {100 * (1 - run.error_rate):.4g} % of the time (error "
+        f"On {len(run.u):,} steps{new}, a network of {_plural(study.network.n_units, 'unit')} gives the "
+        f"right answer {100 * (1 - run.error_rate):.4g} % of the time (its output is off by "
         f"{number(run.nrmse, 2)} standard deviations)."
     )
 
 
 def _automaton_line(study: Study) -> str:
-    if study.graph is None or study.targets is None:
-        return _not_done(study, "graph", "Comparison with the task's states")
-    n, wanted = study.graph.number_of_nodes(), len(study.targets)
-    wrong = len(study.wrong_transitions)
-    return (
-        f"The task asks for {_plural(wanted, 'state')} and the network has {n} that hold{'s' * (n == 1)}; "
-        + ("every pulse leads where the task wants." if wrong == 0
-           else f"{_plural(wrong, 'pulse')} from a state lead where the task does not want.")
-    )  # fmt: skip
+    found = study.diagnosis
+    if found is None:
+        return _not_done(study, "diagnosis", "Comparison with the task's states")
+    wanted, n, names = found.task.n_states, len(found.graph), found.task.names
+    text = f"The task asks for {_plural(wanted, 'state')} and the network has {_plural(n, 'attractor')}"
+    twice = [names[s] for s, held in enumerate(found.learned.holders) if len(held) > 1]
+    if twice:
+        text += f": {_listed(twice[:4])} {'is' if len(twice) == 1 else 'are each'} held by more than one"
+    if found.missing:
+        lost = [names[s] for s in found.missing[:4]]
+        text += f"{' and' if twice else ':'} {_listed(lost)} by none"
+    table = found.learned.table
+    wrong = sum(
+        found.learned.state_of(int(table[k, p])) != found.task.transitions[found.learned.stands_for[k], p]
+        for k, p in np.ndindex(table.shape)
+    )
+    if wrong == 0 and table.size:
+        return text + "; every pulse leads where the task wants."
+    return text + f"; {wrong} of {table.size} pulses from an attractor lead where the task does not want."
+
+
+def _cause_line(study: Study) -> str:
+    """Say what the errors of the test run come from; of a run without errors, how easily it moves."""
+    found = study.diagnosis
+    if found is None or not (found.segments or found.faults):
+        return _graph_line(study)
+    if not found.segments:
+        return (
+            "No answer of the test run was wrong, but the network has "
+            f"{_plural(len(found.faults), 'fault')}; the first: {found.faults[0].text}."
+        )
+    n = len(found.segments)
+    parts = [f"{kind} ({count})" for kind, (count, _) in found.causes.items()]
+    text = f"Wrong answers come in {n} stretch{'es' * (n != 1)}"
+    if found.n_not_attributed == n:
+        return text + ", and no cause was found for any."
+    text += f", put down to: {_listed(parts)}"
+    worst = max(found.faults, key=lambda f: f.n_segments, default=None)
+    return text + (f". The worst: {worst.text}." if worst is not None and worst.n_segments else ".")
 
 
 def _network_line(study: Study) -> str:
@@ -380,9 +411,11 @@ def _audit_line(study: Study) -> str:
 
 def summary_lines(study: Study) -> tuple[str, ...]:
     """Return five plain sentences: what the study found, with its numbers, or why there is none."""
+    of_task = (_task_line, _automaton_line, _cause_line, _fixed_point_line, _verdict_line)
+    of_network = (_network_line, _verdict_line, _fixed_point_line, _audit_line, _graph_line)
     lines = {
         "series": (_forecast_line, _climate_line, _verdict_line, _fixed_point_line, _exponent_line),
-        "task": (_task_line, _automaton_line, _graph_line, _fixed_point_line, _verdict_line),
-        "network": (_network_line, _verdict_line, _fixed_point_line, _audit_line, _graph_line),
+        "task": of_task,
+        "network": of_network if study.diagnosis is None else of_task,
     }[study.kind]
     return tuple(line(study) for line in lines)

@@ -56,7 +56,7 @@ _LARGE: Final = 200
 SHARE: Final = {
     "fit": 0.35, "forecast": 0.05, "climate": 0.05, "task": 0.05, "verify": 0.1, "derivation": 0.05,
     "fixed points": 0.1, "proofs": 0.05, "lyapunov": 0.1, "comparison": 0.05, "echo index": 0.05,
-    "graph": 0.05,
+    "graph": 0.05, "diagnosis": 0.03, "phase": 0.02,
 }  # fmt: skip
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from esntools._typing import FloatArray, Progress
-from esntools.excitable import excitable_network
+from esntools.excitable import Landscape, excitable_network, find_landscape
+from esntools.excitable.diagnosis import Diagnosis, diagnose
+from esntools.excitable.learned import decode
 from esntools.fixed_points import FixedPoints, find_fixed_points
 from esntools.inputs import InputClass, Zero
 from esntools.network import EchoStateNetwork
-from esntools.simulation import drive
-from esntools.spec import StudySpec
+from esntools.simulation import Trajectory, drive
+from esntools.spec import ExplainSpec, StudySpec
 from esntools.study.dynamics import prove_all, responses_to_symbols
 from esntools.study.findings import Study, TaskRun
+from esntools.study.phase import PhasePlane, phase_plane
 from esntools.study.steps import (
     SHARE,
     Steps,
@@ -28,14 +32,14 @@ from esntools.study.steps import (
     source_document,
 )
 from esntools.symbolic import derive
-from esntools.tasks import FlipFlop
+from esntools.tasks import AutomatonTask, FlipFlop
 from esntools.training import fit
 from esntools.zoo import ZooModel
 
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["pulse_paths", "study_network", "study_task"]
+__all__ = ["pulse_paths", "study_network", "study_task", "tested_part", "training_length"]
 
 #: Values that a test run needs.
 _TEST_RUN: Final = 50
@@ -79,27 +83,75 @@ def pulse_paths(
     return tuple(paths)
 
 
-def _wrong_transitions(graph: networkx.DiGraph, task: FlipFlop) -> tuple[str, ...]:
-    """Compare where every pulse leads from every stable state with what the flip-flop asks for."""
-    nearest = {
-        node: task.states[np.argmin(np.linalg.norm(task.states - np.asarray(data["output"]), axis=1))]
-        for node, data in graph.nodes(data=True)
-    }
-    wrong = []
-    for node, row in enumerate(graph.graph["pulse_table"]):
-        for pulse, reached in zip(task.pulses, row):
-            bit = int(np.argmax(np.abs(pulse)))
-            wanted = nearest[node].copy()
-            wanted[bit] = np.sign(pulse[bit])
-            if reached not in nearest or np.any(nearest[reached] != wanted):
-                where = f"state {reached}" if reached in nearest else "no stable state"
-                wrong.append(f"state {node}, pulse {pulse[bit]:+g} on line {bit + 1}: leads to {where}")
-    return tuple(wrong)
+def training_length(task: FlipFlop | AutomatonTask, n_train: int | None) -> int:
+    """Return how many steps of a task are trained on; the others are for the test run."""
+    return min(n_train or task.n_steps // 2, task.n_steps - _TEST_RUN)
+
+
+def tested_part(task: AutomatonTask, start: int) -> AutomatonTask:
+    """Return the task from a step on, with the state that it is in there."""
+    initial = int(task.path[start - 1]) if start else task.initial
+    return replace(task, u=task.u[start:], y=task.y[start:], path=task.path[start:], initial=initial)
+
+
+def _test_run(
+    network: EchoStateNetwork, task: AutomatonTask, x0: FloatArray | None, progress: Progress
+) -> tuple[TaskRun, Trajectory]:
+    run = drive(network, task.u, x0, progress=progress)
+    wrong = float(np.mean(decode(run.outputs, task.states) != task.path))
+    spread = np.where(task.y.std(axis=0) > 0.0, task.y.std(axis=0), 1.0)
+    nrmse = float(np.sqrt(np.mean(((run.outputs - task.y) / spread) ** 2)))
+    return TaskRun(task.u, task.y, run.outputs, wrong, nrmse), run
+
+
+@dataclass
+class _Explained:
+    """What is found of a network as an excitable one."""
+
+    graph: networkx.DiGraph | None = None
+    paths: tuple[FloatArray, ...] = ()
+    plane: PhasePlane | None = None
+    diagnosis: Diagnosis | None = None
+
+
+def _explain(
+    steps: Steps, network: EchoStateNetwork, pulses: FloatArray, explain: ExplainSpec, seed: int,
+    points: FixedPoints | None, task: AutomatonTask | None = None, run: Trajectory | None = None,
+) -> _Explained:  # fmt: skip
+    """Extract the excitable network; with a task, diagnose the run; and prepare the picture of both."""
+    starts = None if run is None else run.states[:: max(1, len(run.states) // (2 * explain.n_starts))]
+
+    def extract(progress: Progress) -> tuple[networkx.DiGraph, Landscape]:
+        landscape = find_landscape(
+            network, starts=starts, fixed_points=points, n_steps=explain.relax_steps, rng=seed,
+            progress=lambda label, f: progress(label, 0.4 * f),
+        )  # fmt: skip
+        graph = excitable_network(
+            network, pulses, relax_steps=explain.relax_steps, pulse_length=explain.pulse_length,
+            max_amplitude=explain.max_amplitude, landscape=landscape, rng=seed,
+            progress=lambda label, f: progress(label, 0.4 + 0.6 * f),
+        )  # fmt: skip
+        return graph, landscape
+
+    found = steps.run("graph", extract, needs=True if pulses.size else None)
+    if found is None:
+        return _Explained()
+    graph, landscape = found
+    paths = pulse_paths(graph, network)
+    diagnosis = None
+    if task is not None and run is not None:
+        diagnosis = steps.run(
+            "diagnosis", lambda p: diagnose(network, task, run, graph=graph, rng=seed, progress=p)
+        )
+    plane = (
+        steps.run("phase", lambda p: phase_plane(landscape, paths, progress=p)) if len(landscape) else None
+    )
+    return _Explained(graph, paths, plane, diagnosis)
 
 
 def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -> Study:
     task, explain = model.task(), settings.explain
-    n_train = min(settings.fit.n_train or task.n_steps // 2, task.n_steps - _TEST_RUN)
+    n_train = training_length(task, settings.fit.n_train)
     start = time.perf_counter()
     fitted = fit(
         task.y[:n_train], task.u[:n_train], rng=seed,
@@ -109,14 +161,8 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
     steps.done = SHARE["fit"]
     network = fitted.network
 
-    def test(p: Progress) -> TaskRun:
-        u, target = task.u[n_train:], task.y[n_train:]
-        output = drive(network, u, fitted.x_last, progress=p).outputs
-        wrong = float(np.mean(np.sign(output) != np.sign(target)))
-        nrmse = float(np.sqrt(np.mean(((output - target) / target.std(axis=0)) ** 2)))
-        return TaskRun(u, target, output, wrong, nrmse)
-
-    run = steps.run("task", test)
+    tested = tested_part(task.automaton, n_train)
+    ran = steps.run("task", lambda p: _test_run(network, tested, fitted.x_last, p))
     questions: list[tuple[str, EchoStateNetwork, InputClass]] = [("zero input", network, Zero())]
     inputs = input_class(settings.verify.inputs, task.u[:n_train], None, network.n_inputs)
     if not isinstance(inputs, Zero):
@@ -133,26 +179,21 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
     )
     fixed_points = {} if points is None else {"zero input": points}
     proved = steps.run("proofs", lambda p: prove_all({"zero input": (silent, None)}, fixed_points, p))
-    pulses = task.pulses * explain.pulse_amplitude
-    graph = steps.run(
-        "graph",
-        lambda p: excitable_network(
-            network, pulses, relax_steps=explain.relax_steps, pulse_length=explain.pulse_length,
-            max_amplitude=explain.max_amplitude, starts=starts, fixed_points=points, rng=seed,
-            progress=p,
-        ),
+    found = _explain(
+        steps, network, task.pulses * explain.pulse_amplitude, explain, seed, points, tested,
+        None if ran is None else ran[1],
     )  # fmt: skip
     return Study(
         name=model.name, title=model.title, summary=model.summary, kind="task", network=network, fit=fitted,
-        settings=settings_document(settings, seed, model), task_run=run, targets=task.states,
+        settings=settings_document(settings, seed, model), task_run=None if ran is None else ran[0],
+        targets=task.states,
         verdicts=verdicts, derivation=derivation,
         certified=certified, evidence=evidence,
         source=source_document(
             model, series=model.title, n_steps=task.n_steps, dt=None, sha256=content_digest(task.u, task.y)
         ),
-        fixed_points=fixed_points, proved_points=proved or {}, graph=graph,
-        paths=() if graph is None else pulse_paths(graph, network),
-        wrong_transitions=() if graph is None else _wrong_transitions(graph, task),
+        fixed_points=fixed_points, proved_points=proved or {}, graph=found.graph, paths=found.paths,
+        plane=found.plane, diagnosis=found.diagnosis,
         not_done=steps.not_done, timings=steps.timings,
     )  # fmt: skip
 
@@ -186,22 +227,19 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
     if symbols.size:
         responses = steps.run("echo index", lambda p: responses_to_symbols(network, symbols, seed, p))
     index, dwell_times = responses if responses is not None else (None, None)
-    graph = steps.run(
-        "graph",
-        lambda p: excitable_network(
-            network, symbols * explain.pulse_amplitude, relax_steps=explain.relax_steps,
-            pulse_length=explain.pulse_length, max_amplitude=explain.max_amplitude,
-            fixed_points=found.get("zero input"), rng=seed, progress=p,
-        ),
-        needs=True if symbols.size else None,
+    task = model.task().automaton if model.model.task is not None else None
+    ran = None if task is None else steps.run("task", lambda p: _test_run(network, task, None, p))
+    explained = _explain(
+        steps, network, symbols * explain.pulse_amplitude, explain, seed, found.get("zero input"), task,
+        None if ran is None else ran[1],
     )  # fmt: skip
     return Study(
         name=model.name, title=model.title, summary=model.summary, kind="network", network=network,
         settings=settings_document(settings, seed, model), verdicts=verdicts, derivation=derivation,
         certified=certified, evidence=evidence,
         fixed_points=found, proved_points=proved or {}, echo_index=index, dwell_times=dwell_times,
-        graph=graph,
+        graph=explained.graph, paths=explained.paths, plane=explained.plane, diagnosis=explained.diagnosis,
+        task_run=None if ran is None else ran[0], targets=None if task is None else task.states,
         source=source_document(model, series=model.title, n_steps=0, dt=None, sha256=content_digest(symbols)),
-        paths=() if graph is None else pulse_paths(graph, network),
         not_done=steps.not_done, timings=steps.timings,
     )  # fmt: skip

@@ -1,0 +1,354 @@
+"""Commands about excitable network attractors: extract one, tell why a network errs, build one."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from esntools.cli.console import DONE, NO, UNDECIDED, ProgressLine
+from esntools.cli.dynamics import PICTURES, counted
+from esntools.cli.sources import (
+    check_writable,
+    count_inputs,
+    emit,
+    fit_of,
+    fit_zoo,
+    free_run,
+    read_signal,
+    save_figure,
+    zoo_model,
+)
+from esntools.cli.verify import say_paragraph
+from esntools.errors import EsntoolsError, InvalidInputError
+
+if TYPE_CHECKING:
+    from esntools._typing import FloatArray
+    from esntools.network import EchoStateNetwork
+    from esntools.spec import ExplainSpec
+    from esntools.tasks import AutomatonTask
+    from esntools.training import Fit
+
+__all__ = ["GRAPHS", "design_command", "diagnose_command", "ena_command"]
+
+GRAPHS: Final = (".graphml", ".gexf", ".json", ".dot")
+#: Wrong segments that are told one by one.
+_TOLD: Final = 10
+
+
+# -- ena -----------------------------------------------------------------------------------------------------
+
+
+def ena_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.excitable import write_graph
+
+    check_writable(options.output, GRAPHS)
+    check_writable(options.plot, PICTURES)
+    graph, targets = _graph(options, progress)
+    if options.plot is not None and len(graph):
+        from esntools.plotting import plot_graph
+
+        progress("drawing", 0.0)
+        save_figure(plot_graph(graph, targets=targets).figure, options.plot)
+    if options.output is not None:
+        write_graph(graph, options.output)
+    else:
+        # Through a file: what is printed is what `-o graph.json` writes.
+        with tempfile.TemporaryDirectory() as folder:
+            write_graph(graph, Path(folder) / "graph.json")
+            sys.stdout.write((Path(folder) / "graph.json").read_text(encoding="utf-8"))
+    _say_graph(graph, progress)
+    written = [options.output, options.plot if len(graph) else None]
+    for path in written:
+        if path is not None:
+            progress.say(f"written to {path}")
+    if options.plot is not None and not len(graph):
+        progress.say(f"{options.plot} was not written: there is nothing to draw")
+    return DONE if len(graph) else UNDECIDED
+
+
+def _say_graph(graph: Any, progress: ProgressLine) -> None:
+    progress.say(f"{counted(len(graph), 'node')}, {counted(graph.number_of_edges(), 'edge')}")
+    about = graph.graph
+    for node, data in graph.nodes(data=True):
+        if "kind" not in data:
+            continue
+        words = (
+            data["kind"] if data.get("period") in (1, None) else f"{data['kind']} of period {data['period']}"
+        )
+        if data.get("output") is not None:
+            words += " at output " + ", ".join(f"{v:+.4g}" for v in data["output"][:8])
+        words += f", {100 * data['share']:.3g} % of random states"
+        if data.get("ball_radius"):
+            words += f", proved within {data['ball_radius']:.3g}"
+        progress.say(f"  {node}: {words}")
+    for i, j, data in graph.edges(data=True):
+        if "threshold" in data:
+            lower = f" (proved: not below {data['lower']:.4g})" if data.get("lower") else ""
+            if data.get("metric", "input") == "input":
+                # The label has the amplitude in it, at the accuracy of a plot.
+                pulse = str(data.get("label", "pulse")).partition(":")[0]
+                progress.say(f"  {i} -> {j}: {pulse} from amplitude {data['threshold']:.6g}{lower}")
+            else:
+                progress.say(f"  {i} -> {j}: a kick of size {data['threshold']:.6g}{lower}")
+        elif "probability" in data:
+            progress.say(f"  {i} -> {j}: probability {data['probability']:.3g}")
+    if about.get("cut") == "largest gap":
+        progress.say(
+            f"edges up to {about['amplitude']:.4g}, above which thresholds grow {about['gap']:.3g} times"
+        )
+    if about.get("note"):
+        say_paragraph(progress, f"Note: {about['note']}")
+
+
+def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
+    """Return the graph of the source, and the outputs that a task wants its nodes to hold (or None)."""
+    import numpy as np
+
+    from esntools.network import EchoStateNetwork
+    from esntools.spec import ExplainSpec
+
+    model = None if options.source.endswith(".npz") else zoo_model(options.source)
+    explain = ExplainSpec() if model is None else model.study.explain
+    fit: Fit | None = None
+    pulses = targets = starts = None
+    if model is None:
+        network, fit = EchoStateNetwork.load(options.source), fit_of(options.source)
+    elif model.kind == "network":
+        network, symbols = model.network(), model.symbols()
+        pulses = symbols if len(symbols) else None
+        targets = model.task().states if model.model.task is not None else None
+    else:
+        fit, _ = fit_zoo(model, _without_input(options), progress)
+        network = fit.network
+        if model.kind == "task":
+            from esntools.simulation import drive
+
+            task = model.task()
+            pulses, targets = task.pulses, task.states
+            starts = drive(network, task.u[: 5 * explain.n_starts : 5]).states
+    if fit is not None and fit.task == "forecast":
+        if not options.metric and not options.certify:
+            return _visits(fit, explain, options.seed or 0, progress), None
+        network, pulses = fit.closed_loop, None
+    amplitude = options.amplitude or explain.pulse_amplitude
+    if pulses is None and network.n_inputs:
+        pulses = (
+            np.repeat(np.eye(network.n_inputs), 2, axis=0) * np.tile([1.0, -1.0], network.n_inputs)[:, None]
+        )
+    u = None
+    if options.input is not None:
+        count_inputs("--input", len(options.input), network.n_inputs)
+        u = np.broadcast_to(np.array(options.input), (network.n_inputs,)).copy()
+    from esntools.excitable import excitable_network
+
+    graph = excitable_network(
+        network,
+        None if pulses is None else amplitude * pulses,
+        metrics=tuple(options.metric) if options.metric else None,
+        amplitude=options.amplitude_cut,
+        u=u,
+        certify=options.certify,
+        budget=options.budget,
+        relax_steps=explain.relax_steps,
+        pulse_length=options.pulse_length or explain.pulse_length,
+        max_amplitude=options.max_amplitude or explain.max_amplitude,
+        starts=starts,
+        rng=options.seed or 0,
+        progress=progress,
+    )
+    return graph, targets
+
+
+def _without_input(options: Namespace) -> Namespace:
+    """`--input` is the input between pulses here, not a column of the data."""
+    return Namespace(**{**vars(options), "input": None})
+
+
+def _visits(fit: Fit, explain: ExplainSpec, seed: int, progress: ProgressLine) -> Any:
+    """Return the graph of visits of a free run of 20 000 steps to the fixed points of the closed loop."""
+
+    from esntools.excitable.visits import visit_graph
+    from esntools.fixed_points import find_fixed_points
+
+    states = free_run(fit, 20000)
+    points = find_fixed_points(
+        fit.closed_loop, starts=states[:: max(1, 2 * len(states) // explain.n_starts)],
+        n_starts=explain.n_starts, rng=seed, progress=progress,
+    )  # fmt: skip
+    return visit_graph(points, states, network=fit.closed_loop, dt=fit.dt)
+
+
+# -- diagnose ------------------------------------------------------------------------------------------------
+
+
+def diagnose_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.excitable.diagnosis import diagnose
+
+    check_writable(options.output, (".json",))
+    check_writable(options.plot, PICTURES)
+    network, own, x_last = _trained(options, progress)
+    task = _asked_task(options, own)
+    if options.signal is not None:
+        task = _along(task, options, network.n_inputs)
+    found = diagnose(
+        network, task, x0=x_last if task is own else None, noise=options.noise, grace=options.grace,
+        rng=options.seed or 0, progress=progress,
+    )  # fmt: skip
+    emit(
+        {
+            "format": "esntools-diagnosis", "version": 1, "network": network.content_hash,
+            "task": options.task or "its own", **{k: v for k, v in found.document().items() if k != "format"},
+        },
+        options.output,
+    )  # fmt: skip
+    if options.plot is not None:
+        from esntools.plotting import plot_diagnosis
+
+        progress("drawing", 0.0)
+        save_figure(plot_diagnosis(found).figure, options.plot)
+    for line in found.text(most=_TOLD).splitlines():
+        progress.say(line)
+    for path in (options.output, options.plot):
+        if path is not None:
+            progress.say(f"written to {path}")
+    return DONE if found.correct else NO
+
+
+def _trained(
+    options: Namespace, progress: ProgressLine
+) -> tuple[EchoStateNetwork, AutomatonTask | None, FloatArray | None]:
+    """Return the network, the task that its model names, and the state that a run of it goes on from."""
+    from esntools.network import EchoStateNetwork
+
+    model = None if options.source.endswith(".npz") else zoo_model(options.source)
+    if model is None:
+        return EchoStateNetwork.load(options.source), None, None
+    if model.kind == "series":
+        raise InvalidInputError(
+            options.source, "a series of the zoo", "a diagnosis is about a task with states",
+            "esntools report tells about forecasts",
+        )  # fmt: skip
+    if model.kind == "network":
+        task = model.task().automaton if model.model.task is not None else None
+        return model.network(), task, None
+    whole = model.task()
+    from esntools.study.tasks import tested_part, training_length
+
+    if options.task is not None:
+        return fit_zoo(model, options, progress)[0].network, None, None
+    fit, _ = fit_zoo(model, options, progress)
+    start = training_length(whole, options.n_train or model.study.fit.n_train)
+    return fit.network, tested_part(whole.automaton, start), fit.x_last
+
+
+def _asked_task(options: Namespace, own: AutomatonTask | None) -> AutomatonTask:
+    """Return the task of ``--task``: flip-flop:K, or a graph whose edges carry symbols."""
+    from esntools.tasks import automaton_task, flip_flop
+
+    if options.task is None:
+        if own is None:
+            raise InvalidInputError(
+                "diagnose --task", "missing", f"{options.source} names no task of its own",
+                "give flip-flop:K or a graph file whose edges carry a symbol",
+            )  # fmt: skip
+        return own
+    steps, probability = options.steps or 4000, options.pulse_probability or 0.02
+    kind, _, bits = options.task.partition(":")
+    if kind == "flip-flop":
+        if not bits.isdigit() or not 1 <= int(bits) <= 8:
+            raise InvalidInputError(
+                "diagnose --task", repr(options.task), "must be flip-flop:K with K from 1 to 8"
+            )
+        return flip_flop(int(bits), steps, pulse_probability=probability, rng=options.seed or 0).automaton
+    if Path(options.task).suffix.lower() not in GRAPHS:
+        raise InvalidInputError(
+            "diagnose --task", repr(options.task),
+            f"must be flip-flop:K, or a graph file ending in {', '.join(GRAPHS)}",
+        )  # fmt: skip
+    from esntools.excitable import read_graph
+
+    graph = read_graph(options.task)
+    outputs = {node: data.get("output") for node, data in graph.nodes(data=True)}
+    inputs = graph.graph.get("inputs")
+    try:
+        return automaton_task(
+            graph, steps, pulse_probability=probability,
+            outputs=None if any(value is None for value in outputs.values()) else outputs,
+            inputs=inputs if isinstance(inputs, dict) else None, rng=options.seed or 0,
+        )  # fmt: skip
+    except EsntoolsError as error:
+        raise type(error)(f"{options.task}: {error.place}", error.value, error.rule, error.remedy) from None
+
+
+def _along(task: AutomatonTask, options: Namespace, n_inputs: int) -> AutomatonTask:
+    """Return the task with the input of ``--signal``, and what it asks for along it."""
+    import numpy as np
+
+    u = np.asarray(read_signal(options, n_inputs).values, dtype=np.float64).reshape(-1, n_inputs)
+    if u.shape[1] != task.pulses.shape[1]:
+        raise InvalidInputError(
+            options.signal, f"{u.shape[1]} columns", f"the task has {task.pulses.shape[1]} inputs"
+        )
+    state = task.initial
+    path = np.empty(len(u), dtype=np.intp)
+    for k, pulse in enumerate(u):
+        if np.any(pulse != 0.0):
+            # From every state where none is known yet: the first input of a flip-flop sets all its bits.
+            ends = {task.next_state(s, pulse) for s in (range(task.n_states) if state is None else [state])}
+            if None in ends:
+                raise InvalidInputError(
+                    f"{options.signal}, row {k} (counted from 0)", str(pulse.tolist()),
+                    "must be zero or pulses of the task, whose order does not matter",
+                )  # fmt: skip
+            state = ends.pop() if len(ends) == 1 else None
+        if state is None:
+            raise InvalidInputError(
+                f"{options.signal}, row {k} (counted from 0)", str(pulse.tolist()),
+                "the first row must tell the state: a pulse on every line",
+            )  # fmt: skip
+        path[k] = state
+    return replace(task, u=u, y=task.states[path], path=path)
+
+
+# -- design --------------------------------------------------------------------------------------------------
+
+
+def design_command(options: Namespace, progress: ProgressLine) -> int:
+    from esntools.excitable import read_graph
+    from esntools.excitable.design import design
+
+    check_writable(options.output, (".npz",))
+    graph = read_graph(options.source)
+    try:
+        network = design(
+            graph,
+            **({} if options.threshold is None else {"threshold": options.threshold}),
+            **({} if options.metric is None else {"metric": options.metric}),
+            leak_rate=0.25 if options.leak_rate is None else options.leak_rate,
+            activation=options.activation, padding=options.padding, shuffle=options.shuffle,
+            rng=options.seed or 0, progress=progress,
+        )  # fmt: skip
+    except EsntoolsError as error:
+        raise type(error)(f"{options.source}: {error.place}", error.value, error.rule, error.remedy) from None
+    from esntools import files
+
+    about = {
+        "graph": Path(options.source).name,
+        "nodes": [str(node) for node in graph],
+        "seed": options.seed or 0,
+    }
+    network.save(options.output, provenance=files.provenance(design=about))
+    progress.say(
+        f"{counted(len(graph), 'vertex' if len(graph) == 1 else 'vertice')}, "
+        f"{counted(graph.number_of_edges(), 'edge')}: {counted(network.n_units, 'unit')}, "
+        f"one input line and one output for each vertex, in the order "
+        + ", ".join(str(node) for node in list(graph)[:12])
+        + (", ..." if len(graph) > 12 else "")
+    )
+    progress.say("checked by runs: every vertex is an attractor, and no other was found")
+    progress.say(f"written to {options.output}; esntools ena {options.output} gives the graph back")
+    return DONE
