@@ -353,7 +353,6 @@ def diagnose(
     grace = whole_number(grace, "grace", 0)
     if noise is not None:
         positive_number(noise, "noise")
-    rest = np.zeros(network.n_inputs)
     states = None
     if isinstance(run, Trajectory):
         x0, states = (run.x0 if x0 is None else x0), run.states
@@ -365,23 +364,27 @@ def diagnose(
             f"must be the states at every step of the task, ({task.n_steps}, {network.n_units})",
         )  # fmt: skip
     start = None if x0 is None else np.ravel(real_array(x0, "x0"))
+    landscape: Landscape | None = None
     if graph is None:
         seeds = drive(network, task.u, start).states if states is None else states
-        seeds = seeds[:: max(1, len(seeds) // _MOST_STARTS)]
+        landscape = find_landscape(
+            network, starts=seeds[:: max(1, len(seeds) // _MOST_STARTS)], rng=rng,
+            progress=lambda label, f: progress(label, 0.4 * f),
+        )  # fmt: skip
         graph = excitable_network(
-            network, task.pulses, starts=seeds, rng=rng,
-            progress=lambda label, f: progress(label, 0.7 * f),
+            network, task.pulses, landscape=landscape, rng=rng,
+            progress=lambda label, f: progress(label, 0.4 + 0.3 * f),
         )  # fmt: skip
     elif np.any(np.asarray(graph.graph.get("rest", 0.0)) != 0.0):
         raise InvalidInputError("graph", "at another input", "must be that at zero input, as between pulses")
-    X, label = labeller_of(network, graph)
+    X, label = labeller_of(network, graph if landscape is None else landscape)
     space: Landscape | nx.DiGraph = graph
     if any(d.get("period", 1) is None for _, d in graph.nodes(data=True)):
         # What is no point or cycle is recognised by its means, which the graph does not carry.
-        found = find_landscape(network, starts=X, rng=rng)
+        found = find_landscape(network, starts=X, rng=rng) if landscape is None else landscape
         if len(found) == len(graph):
             X, label, space = found.X, found.label, found
-    learned = learn(network, task, graph, label, X, rest, noise=noise)
+    learned = learn(network, task, graph, label, X, landscape, everything=noise is not None)
     progress("moves of the task", 0.85)
     if states is None:
         if start is None and task.initial is not None and learned.holders[task.initial]:
@@ -394,7 +397,7 @@ def diagnose(
     judged = np.ones(task.n_steps, dtype=np.bool_)
     for k in transitions.events if grace else ():
         judged[k : k + grace] = False
-    faults = find_faults(network, task, graph, learned, X, rest, noise=noise)
+    faults = find_faults(network, task, graph, learned, X, noise)
     at = Run(
         network, task, graph, learned, transitions, label, states, outputs, start,
         decode(outputs, task.states), judged,

@@ -78,9 +78,7 @@ def find_faults(
     graph: nx.DiGraph,
     learned: Learned,
     X: FloatArray,
-    rest: FloatArray,
-    *,
-    noise: float | None = None,
+    noise: float | None,
 ) -> list[Fault]:
     """Compare the learned automaton with the task's."""
     faults = _state_faults(task, learned)
@@ -98,7 +96,7 @@ def find_faults(
             )
         )  # fmt: skip
     if noise is not None and noise > 0.0:
-        faults += _noise_faults(network, task, graph, learned, X, rest, noise)
+        faults += _noise_faults(network, task, graph, learned, X, noise)
     return faults
 
 
@@ -258,11 +256,10 @@ def _noise_faults(
     graph: nx.DiGraph,
     learned: Learned,
     X: FloatArray,
-    rest: FloatArray,
     noise: float,
 ) -> list[Fault]:
     """Compare kicks with the spread that white noise on every unit has along them, to first order."""
-    silent, faults = network.at_input(rest), []
+    silent, faults = network.at_input(np.zeros(network.n_inputs)), []
     for a in sorted({pair[0] for pair in learned.kicks}):
         if graph.nodes[list(graph.nodes)[a]].get("period", 1) != 1:
             continue

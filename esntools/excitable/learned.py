@@ -11,7 +11,8 @@ import networkx as nx
 import numpy as np
 
 from esntools._typing import FloatArray, IntArray
-from esntools.basins import Kick, find_smallest_kick
+from esntools.excitable.landscape import Landscape, find_landscape
+from esntools.excitable.state_kicks import kick_thresholds
 from esntools.network import EchoStateNetwork
 from esntools.tasks import AutomatonTask
 
@@ -85,11 +86,15 @@ def learn(
     graph: nx.DiGraph,
     label: Callable[[FloatArray], IntArray],
     X: FloatArray,
-    rest: FloatArray,
+    landscape: Landscape | None,
     *,
-    noise: float | None,
+    everything: bool,
 ) -> Learned:
-    """Read the states and moves of a network in the words of a task."""
+    """Read the states and moves of a network in the words of a task.
+
+    Smallest kicks of the state that the graph does not carry are searched for where a state has several
+    attractors, or everywhere.
+    """
     nodes = list(graph.nodes)
     outputs = np.array([graph.nodes[n]["output"] for n in nodes], dtype=np.float64)
     outputs = outputs.reshape(len(nodes), task.states.shape[1])
@@ -99,7 +104,7 @@ def learn(
     def reached(i: IntArray, p: IntArray, g: FloatArray) -> IntArray:
         if len(i) == 0:
             return np.zeros(0, dtype=np.intp)
-        return label(network.step(X[i], rest + g[:, None] * task.pulses[p]))
+        return label(network.step(X[i], g[:, None] * task.pulses[p]))
 
     i, p = (a.ravel() for a in np.meshgrid(np.arange(K), np.arange(P), indexing="ij"))
     table = reached(i, p, np.ones(len(i))).reshape(K, P)
@@ -108,7 +113,7 @@ def learn(
     holders: list[list[int]] = [[] for _ in range(task.n_states)]
     for k, state in enumerate(stands_for):
         holders[state].append(k)
-    kicks = _kicks(network, graph, X, rest, stands_for, holders, everything=noise is not None)
+    kicks = _kicks(network, graph, X, label, landscape, stands_for, holders, everything)
     for state, members in enumerate(holders):
         # Leaving easily is worse than an output that is off; both decide, in this order.
         members.sort(
@@ -161,35 +166,40 @@ def _kicks(
     network: EchoStateNetwork,
     graph: nx.DiGraph,
     X: FloatArray,
-    rest: FloatArray,
+    label: Callable[[FloatArray], IntArray],
+    landscape: Landscape | None,
     stands_for: IntArray,
     holders: list[list[int]],
-    *,
     everything: bool,
 ) -> dict[tuple[int, int], tuple[float, FloatArray]]:
-    """Return the smallest kicks of the state between neighbours of different states.
-
-    Those on the graph are taken from there. Else they are searched for where a state has several attractors,
-    or everywhere.
-    """
-    found: dict[tuple[int, int], tuple[float, FloatArray]] = {}
-    for c in graph.graph.get("connections", []):
-        if c["metric"] == "state" and stands_for[c["source"]] != stands_for[c["target"]]:
-            vector = np.asarray(c["kick"], dtype=np.float64)
-            found[c["source"], c["target"]] = float(c["threshold"]), vector / np.linalg.norm(vector)
-    if "state" in graph.graph.get("metrics", []):
-        return found
+    """Return the smallest kicks of the state between neighbours of different states."""
     several = {k for members in holders if len(members) > 1 for k in members}
     pairs = {
         (a, b)
         for s in graph.graph.get("saddles", [])
         if s["connects"] and min(s["connects"]) >= 0
         for a, b in itertools.permutations(s["connects"], 2)
-        if stands_for[a] != stands_for[b] and (everything or {a, b} & several)
+        if stands_for[a] != stands_for[b]
     }
-    silent = network.at_input(rest)
-    for a, b in sorted(pairs):
-        kick = find_smallest_kick(silent, X[a], target=X[b], n_starts=6)
-        if isinstance(kick, Kick):
-            found[a, b] = kick.size, kick.vector / kick.size
-    return found
+    found: list[dict[str, Any]] = []
+    if "state" in graph.graph.get("metrics", []):
+        found = [c for c in graph.graph["connections"] if c["metric"] == "state"]
+    elif everything or any({a, b} & several for a, b in pairs):
+        if landscape is None:
+            landscape = find_landscape(network, starts=X, n_random=64)
+        # The landscape may know more attractors than the graph, in another order.
+        node = label(landscape.X)
+        place = {int(k): i for i, k in enumerate(node) if k >= 0}
+        asked = [
+            (place[a], place[b])
+            for a, b in sorted(pairs)
+            if a in place and b in place and (everything or {a, b} & several)
+        ]
+        for c in kick_thresholds(landscape, pairs=asked) if asked else ():
+            found.append({**c, "source": int(node[c["source"]]), "target": int(node[c["target"]])})
+    out = {}
+    for c in found:
+        if (c["source"], c["target"]) in pairs and c["kick"] is not None:
+            vector = np.asarray(c["kick"], dtype=np.float64)
+            out[c["source"], c["target"]] = float(c["threshold"]), vector / np.linalg.norm(vector)
+    return out
