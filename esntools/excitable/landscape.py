@@ -33,6 +33,7 @@ _OFF: Final = 1e-4
 # States kept of a branch of an unstable manifold.
 _BRANCH: Final = 200
 _ROUNDS: Final = 3
+_LARGE: Final = 200
 # Given states whose destinations are looked at.
 _PROBES: Final = 128
 
@@ -262,7 +263,7 @@ def find_landscape(
     fixed_points: FixedPoints | None = None,
     n_random: int = 512,
     n_steps: int = 3000,
-    max_period: int = 64,
+    max_period: int | None = None,
     rng: RandomState = 0,
     progress: Progress = no_progress,
 ) -> Landscape:
@@ -288,8 +289,9 @@ def find_landscape(
         Random states for the shares. Default 512.
     n_steps : int
         Steps within which a run normally arrives; five times as many where it approaches. Default 3000.
-    max_period : int
-        The longest cycle that is recognised as one. Default 64.
+    max_period : int, optional
+        The longest cycle that is recognised as one. Default 64, above 200 units 8: solving for a long cycle
+        of many units takes minutes, and close recurrences on a torus ask for it in vain.
     rng : int, Generator or None
         Default 0.
     progress : callable, optional
@@ -320,6 +322,8 @@ def find_landscape(
     if u is None and system.n_inputs:
         u = np.zeros(system.n_inputs)
     held = autonomous(system, u)
+    if max_period is None:
+        max_period = 64 if held.n_units <= _LARGE else 8
     for place, value in (("n_random", n_random), ("n_steps", n_steps), ("max_period", max_period)):
         whole_number(value, place)
     # Streams of their own: the states sampled do not depend on how many numbers the search draws.
