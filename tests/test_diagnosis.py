@@ -94,7 +94,10 @@ def test_pulses_two_steps_apart() -> None:
     assert segment.move == pytest.approx(M - np.tanh(1.5 * M - strength), abs=1e-6)
     assert kinds(found) == ["still relaxing"]
     assert found.learned.windows[1, 1, 0] == pytest.approx(1.5 * M / strength, abs=0.01)
-    assert "1 step after the pulse before" in found.text()
+    # One step more and x has fallen to 0.912, where 1.5 x < 1.45.
+    assert 1.5 * np.tanh(1.5 * x) < strength
+    assert segment.needed == 2
+    assert "1 step after the pulse before (right from 2 on)" in found.text()
 
 
 def test_a_fragile_edge_is_told_from_haste() -> None:
@@ -287,6 +290,12 @@ def replayed(found: Diagnosis, network: EchoStateNetwork) -> None:
         right_from_rest = stands[from_rest] == task.path[s.step]
         deviation = float(np.linalg.norm(states[s.step - 1] - X[a]))
         assert s.deviation == pytest.approx(deviation, abs=1e-6)
+        if s.needed is not None and s.wait is not None:
+            assert s.needed > s.wait
+            x = states[s.step - s.wait]
+            for _ in range(s.needed - 1):
+                x = network.step(x, np.zeros(2))
+            assert stands[naive_label(network, network.step(x, task.u[s.step]), X)] == task.path[s.step]
         if s.cause in ("wrong edge", "threshold above the pulse"):
             assert not right_from_rest
         if s.cause in ("still relaxing", "fragile edge", "low threshold"):
@@ -334,7 +343,8 @@ def test_the_published_split_state() -> None:
     for fault in split:
         assert fault.threshold == pytest.approx(0.0967, rel=0.02)
     for pair in ((4, 2), (1, 3)):
-        assert found.learned.kicks[pair][0] == pytest.approx(0.4226, rel=0.02)
+        # Over the saddle between them 0.4226; by way of a third basin a little less.
+        assert 3.5 * 0.0967 < found.learned.kicks[pair][0] <= 1.02 * 0.4226
     assert found.extra == (2, 3)
     assert found.n_not_attributed == 0
     assert found.causes["split state"][0] >= 1

@@ -22,6 +22,9 @@ __all__ = ["CAUSES", "OF_RUN", "ErrorSegment", "Run", "find_segments", "with_cou
 
 # States that stand for a chaotic attractor.
 _ON_CHAOS: Final = 300
+# Steps after which a pulse is tried again, and the causes for which it is.
+_WAITS: Final = (*range(1, 17), 20, 24, 32, 40, 48, 64, 96, 128, 192, 256)
+_HASTY: Final = ("still relaxing", "split state", "low threshold", "fragile edge")
 #: Causes that are no fault of the automaton.
 OF_RUN: Final = (
     "still relaxing", "slow output", "wobbling output", "noise", "wrong start", "no attractor",
@@ -63,6 +66,9 @@ class ErrorSegment:
         Distance of the state before that step from its attractor (2-norm).
     move : float or None
         How far the pulse moves the attractor's state in its one step.
+    needed : int or None
+        After how many steps from the pulse before the same pulse would have led to the right state, and at
+        every longer wait tried, up to 256; where from rest it does.
     fault : int or None
         The position in the faults of the diagnosis.
     """
@@ -80,6 +86,7 @@ class ErrorSegment:
     wait: int | None = None
     deviation: float | None = None
     move: float | None = None
+    needed: int | None = None
     fault: int | None = None
 
     @property
@@ -150,6 +157,35 @@ def find_segments(run: Run, faults: list[Fault], low: set[tuple[int, int]]) -> l
         else:
             found = _from_root(run, faults, low, destinations, root, start, stop)
         segments.append(found)
+    return _with_waits(run, segments)
+
+
+def _with_waits(run: Run, segments: list[ErrorSegment]) -> list[ErrorSegment]:
+    """Add how long the pulse before should have been left alone, by replaying the two."""
+    asked: list[int] = []
+    rows: list[FloatArray] = []
+    for place, s in enumerate(segments):
+        right = s.expected is not None and run.learned.state_of(s.expected) == run.task.path[s.step]
+        if not (right and s.wait is not None and run.transitions.own and s.cause in _HASTY):
+            continue
+        x, done = run.states[s.step - s.wait], 1
+        for wait in _WAITS:
+            for _ in range(wait - done):
+                x = run.network.step(x, np.zeros(run.network.n_inputs))
+            done = wait
+            rows.append(run.network.step(x, run.task.u[s.step]))
+        asked.append(place)
+    if not asked:
+        return segments
+    ends = run.label(np.array(rows)).reshape(len(asked), len(_WAITS))
+    segments = list(segments)
+    for place, labels in zip(asked, ends):
+        s = segments[place]
+        right_at = [run.learned.state_of(int(k)) == run.task.path[s.step] for k in labels]
+        wrong_at = [i for i, ok in enumerate(right_at) if not ok]
+        first = wrong_at[-1] + 1 if wrong_at else 0
+        if first < len(_WAITS):
+            segments[place] = replace(s, needed=_WAITS[first])
     return segments
 
 
@@ -234,7 +270,7 @@ def _from_root(
     return ErrorSegment(
         start, stop, int(task.path[start]), int(run.decoded[start]), cause, root, symbols,
         a if a >= 0 else None, b, expected, _wait(run, root), deviation, move,
-        _place(faults, cause, learned, task, int(task.path[root]), (a, b), expected, symbols),
+        fault=_place(faults, cause, learned, task, int(task.path[root]), (a, b), expected, symbols),
     )  # fmt: skip
 
 
@@ -387,14 +423,22 @@ _RUN_TEXTS: Final = {
 }
 
 
+def _range(low: float, high: float) -> str:
+    a, b = f"{low:.2g}", f"{high:.2g}"
+    return a if a == b else f"{a} to {b}"
+
+
 def _detail(kind: str, mine: list[ErrorSegment]) -> str:
     if kind == "still relaxing":
         waits = [s.wait for s in mine if s.wait is not None]
         far = [s.deviation for s in mine if s.deviation is not None]
         if waits and far:
+            needed = [s.needed for s in mine if s.needed is not None]
+            enough = f"; {max(needed)} steps would have been enough" if len(needed) == len(mine) else ""
             return (
-                f": {min(waits)} to {max(waits)} steps after the pulse before, {min(far):.2g} to "
-                f"{max(far):.2g} from the attractor"
+                f": {_range(min(waits), max(waits))} step{'s' if max(waits) > 1 else ''} after the pulse "
+                f"before, "
+                f"{_range(min(far), max(far))} from the attractor{enough}"
             )
     if kind == "slow output":
         return f": up to {max(s.stop - s.step for s in mine)} steps after the pulse"

@@ -160,6 +160,7 @@ class Diagnosis:
                 text += f"{segment.move:.2g})"
             if segment.wait is not None:
                 text += f", {segment.wait} step{'s' if segment.wait != 1 else ''} after the pulse before"
+                text += f" (right from {segment.needed} on)" if segment.needed is not None else ""
         return text
 
     def _named(self, attractor: int | None) -> str:
