@@ -18,11 +18,11 @@ from esntools.maps import Map
 __all__ = ["Candidate", "Hunt", "Probes", "land_all", "point_anchors", "probe"]
 
 # Where along a kick the labels are looked at; an earlier crossing is met by one of the first.
-_FRACTIONS: Final = np.array([0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.96, 0.99, 0.9995, 1.0005])
+_FRACTIONS: Final = np.array([0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.96, 0.99, 0.9995, 1.0005, 1.002])
 # How far beside a corner of several basins the wedges between its sheets are looked for.
-_ASIDE: Final = (2e-4, 5e-3)
+_ASIDE: Final = (2e-4, 5e-3, 3e-2)
 # How much nearer to the corner they are taken then.
-_CLOSER: Final = (1.0 / 16.0, 1.0 / 256.0)
+_CLOSER: Final = (1.0 / 8.0, 1.0 / 64.0)
 # Kicks that are narrowed down for one target.
 _MOST: Final = 8
 
@@ -124,7 +124,7 @@ def probe(
 @final
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A direction with a narrow bracket of its first crossing."""
+    """A direction with a narrow bracket of its first crossing, and the unstable state that it leads to."""
 
     v: FloatArray
     low: float
@@ -132,6 +132,7 @@ class Candidate:
     alignment: float
     saddle: FloatArray | None
     multiplier: float
+    n_unstable: int
     iterations: int
 
 
@@ -188,7 +189,8 @@ class Hunt:
                     Candidate(
                         some.V[k], float(some.low[k]), float(some.high[k]), float(some.alignment[k]),
                         None if saddle is None else saddle.states,
-                        np.nan if saddle is None else saddle.multiplier, int(some.iterations[k]),
+                        np.nan if saddle is None else saddle.multiplier, 0 if saddle is None else 1,
+                        int(some.iterations[k]),
                     )
                 )  # fmt: skip
         progress("smallest kick", 1.0)
@@ -202,23 +204,25 @@ class Hunt:
 
 def narrowed(search: Search, probes: Probes, tol: float) -> list[Candidate]:
     """Cut the first crossings along the probes, the best few of them, to a relative width."""
-    rows, low, high = probes.crossings(search.beyond(probes.labels))
-    best: dict[int, int] = {}
+    beyond = search.beyond(probes.labels)
+    rows, low, high = probes.crossings(beyond)
+    # For each landing the first crossing, and the first after which the kick stays beyond for a while: the
+    # wedges at an edge may be thin.
+    best: dict[tuple[int, bool], int] = {}
     for place, row in enumerate(rows):
-        best.setdefault(int(probes.owners[row]), place)
-    places = np.array(sorted(best.values()), dtype=np.intp)[:_MOST]
+        for wide in {False, bool(beyond[row, -2:].all())}:
+            best.setdefault((int(probes.owners[row]), wide), place)
+    places = np.array(sorted(set(best.values())), dtype=np.intp)[:_MOST]
     if len(places) == 0:
         return []
     V, low, high = probes.V[rows[places]], low[places], high[places]
     owners = probes.owners[rows[places]]
-    V, low, high, owners = _nearer(search, probes, V, low, high, owners)
-    low, high = search.cut(V, low, high, 1e-5)
-    kept: dict[int, int] = {}
-    for k in np.argsort(high, kind="stable"):
-        kept.setdefault(int(owners[k]), int(k))
-    rows = np.array(list(kept.values()), dtype=np.intp)
-    V, owners = V[rows], owners[rows]
-    low, high = search.cut(V, low[rows], high[rows], tol)
+    low, high = search.cut(V, low, high, tol)
+    nearer = _nearer(search, probes, V, low, high, owners)
+    if len(nearer[0]):
+        more = search.cut(*nearer[:3], tol)
+        V, owners = np.vstack([V, nearer[0]]), np.append(owners, nearer[3])
+        low, high = np.append(low, more[0]), np.append(high, more[1])
     out = []
     for k in range(len(V)):
         landing = probes.landings[owners[k]]
@@ -229,7 +233,7 @@ def narrowed(search: Search, probes: Probes, tol: float) -> list[Candidate]:
             Candidate(
                 V[k], float(low[k]), float(high[k]), landing.alignment * min(cosine, 1.0) if own else np.nan,
                 landing.anchor.cycle if own else None, landing.anchor.multiplier if own else np.nan,
-                landing.turns,
+                len(landing.normals) if own else 0, landing.turns,
             )
         )  # fmt: skip
     return out
@@ -238,27 +242,21 @@ def narrowed(search: Search, probes: Probes, tol: float) -> list[Candidate]:
 def _nearer(
     search: Search, probes: Probes, V: FloatArray, low: FloatArray, high: FloatArray, owners: IntArray
 ) -> tuple[FloatArray, FloatArray, FloatArray, IntArray]:
-    """Add directions nearer to the corner that a landing is on, where they meet the boundary there too."""
-    rows, places = [], []
-    for k, owner in enumerate(owners):
-        kick = probes.landings[owner].kick
-        size = float(np.linalg.norm(kick))
-        # All sides again: around a focus the wedges turn from scale to scale.
-        sides = probes.V[probes.owners == owner] - kick / size
-        if len(sides) == 1 or high[k] > 1.01 * np.min(high):
-            continue
-        rows += [kick / size + share * side for share in _CLOSER for side in sides]
-        places += [k] * (len(_CLOSER) * len(sides))
-    if not rows:
-        return V, low, high, owners
-    extra = np.array(rows)
+    """Return directions nearer to the edge that the shortest is at, where they meet the boundary too."""
+    k = int(np.argmin(high))
+    landing = probes.landings[owners[k]]
+    kick, size = landing.kick, float(np.linalg.norm(landing.kick))
+    empty = V[:0], low[:0], high[:0], owners[:0]
+    if len(landing.normals) == 1 or abs(high[k] / size - 1.0) > 1e-2:
+        return empty
+    # All sides again: around a focus the wedges turn from scale to scale.
+    sides = probes.V[probes.owners == owners[k]] - kick / size
+    extra = np.vstack([kick / size + share * sides for share in _CLOSER])
     extra /= np.linalg.norm(extra, axis=1, keepdims=True)
-    a, b = search.scan(extra, np.column_stack([low[places], high[places]]))
-    met = (a > 0.0) & ~np.isnan(b)
-    more = np.array(places, dtype=np.intp)[met]
-    return (
-        np.vstack([V, extra[met]]),
-        np.concatenate([low, a[met]]),
-        np.concatenate([high, b[met]]),
-        np.concatenate([owners, owners[more]]),
-    )
+    a, b = search.scan(extra, np.tile(size * np.array([0.9995, 1.0005, 1.002]), (len(extra), 1)))
+    met = (a > 0.0) & (b < 1.001 * size)
+    if not met.any():
+        return empty
+    a, b = search.cut(extra[met], a[met], b[met], 1e-5)
+    best = np.argsort(b, kind="stable")[:2]
+    return extra[met][best], a[best], b[best], np.full(len(best), owners[k])
