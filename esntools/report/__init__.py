@@ -17,6 +17,7 @@ from esntools.certificates.verdicts import meaning
 from esntools.errors import InvalidInputError
 from esntools.excitable import write_graph
 from esntools.report.equations import report_equations
+from esntools.report.excitable import excitable_chapter
 from esntools.report.figures import ReportFigure, report_figures
 from esntools.report.proofs import page_html, proof_of
 from esntools.report.tables import audit_text, bounds_table, report_tables
@@ -186,6 +187,7 @@ def _page(study: Study, figures: Sequence[ReportFigure], names: Sequence[tuple[s
             verdicts=_verdict_parts(study),
             proof=_shown_proof(study),
             tables=report_tables(study, names),
+            chapter=excitable_chapter(study),
             audit=audit_text(study),
             n_further=_further(study),
             commands=_commands(study),
@@ -217,8 +219,9 @@ def write_report(study: Study, folder: str | Path) -> Path:
     Beside it lie ``figures/*.svg``, ``report.json`` (format ``esntools-study``), the fitted ``model.npz``, a
     certificate for every decided question and what it proves as ``proof.tex`` and ``proof.txt``, what is
     certified locally where a question is open, the bounds in symbols as ``derivation.tex`` and
-    ``derivation.txt``, ``graph.graphml`` and ``forecast.csv``, as far as the study has them. Every file is
-    written in one step; all but the date, the times and what ran out of time is the same on every run.
+    ``derivation.txt``, ``graph.graphml``, ``diagnosis.json`` and ``forecast.csv``, as far as the study has
+    them. Every file is written in one step; all but the date, the times and what ran out of time is the same
+    on every run.
 
     Parameters
     ----------
@@ -291,6 +294,10 @@ def write_report(study: Study, folder: str | Path) -> Path:
     if study.graph is not None:
         write_graph(study.graph, folder / "graph.graphml")
         names.append(("graph.graphml", "the graph, for NetworkX, Gephi or yEd"))
+    if study.diagnosis is not None:
+        files.write_json(folder / "diagnosis.json", study.diagnosis.document())
+        files.write_text(folder / "diagnosis.txt", study.diagnosis.text(most=10**6) + "\n")
+        names.append(("diagnosis.json, diagnosis.txt", "every fault and every wrong stretch, with its cause"))
     if study.windows:
         files.write_text(folder / "forecast.csv", _forecast_csv(study))
         names.append(("forecast.csv", "the forecast of the first figure and what happened"))

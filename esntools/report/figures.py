@@ -194,23 +194,48 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             lambda: _eigenvalue_figure(study),
         )  # fmt: skip
     yield from _dynamics_plans(study)
-    graph = study.graph
-    if graph is not None and graph.number_of_nodes() and (study.kind != "series" or graph.number_of_edges()):
-        visits = study.kind == "series"
-        yield (
-            "graph", "Visits" if visits else "The excitable network",
-            "Nodes are neighbourhoods of fixed points with the output there; the number on an arrow is the "
-            "share of departures that go that way." + _omitted(study) if visits else
-            _excitable_caption(graph) + _held(graph),
-            lambda: plot_graph(graph, targets=study.targets),
-        )  # fmt: skip
-        if not visits and all("x" in data for _, data in graph.nodes(data=True)):
+    yield from _graph_plans(study)
+
+
+def _graph_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | None]]]:
+    graph, found = study.graph, study.diagnosis
+    if graph is None or not graph.number_of_nodes():
+        return
+    if study.kind == "series":
+        if graph.number_of_edges():
             yield (
-                "phase", "The same in phase space",
-                "Stable states (circles), unstable fixed points (crosses), and the orbits (grey) that unit "
-                "pulses set off.",
-                lambda: plot_phase_graph(graph, study.network, paths=study.paths[:40]),
+                "graph", "Visits",
+                "Nodes are neighbourhoods of fixed points with the output there; the number on an arrow is "
+                "the share of departures that go that way." + _omitted(study),
+                lambda: plot_graph(graph),
             )  # fmt: skip
+        return
+    extra = () if found is None else found.extra
+    names = (
+        None if found is None else [found.task.names[found.learned.state_of(k)] for k in range(len(graph))]
+    )
+    yield (
+        "graph", "The excitable network", _excitable_caption(graph, found) + _held(graph),
+        lambda: plot_graph(
+            graph, targets=study.targets, spurious=None if found is None else extra, names=names,
+            guilty=None if found is None else found.guilty_edges,
+        ),
+    )  # fmt: skip
+    if all("x" in data for _, data in graph.nodes(data=True)):
+        plane = study.plane
+        yield (
+            "phase", "The same in phase space", _phase_caption(study),
+            lambda: plot_phase_graph(
+                graph, study.network, plane=plane, paths=study.paths[:40], spurious=extra
+            ),
+        )  # fmt: skip
+    if found is not None:
+        yield (
+            "diagnosis", "Where it errs",
+            "Above, the wrong stretches of the test run by cause; below, the run around the first of them: "
+            "target and output, what is wrong in red, and the graph with the guilty edges.",
+            lambda: _diagnosis_figure(found),
+        )  # fmt: skip
 
 
 def _dynamics_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | None]]]:
@@ -304,16 +329,41 @@ def _forgetting_caption(study: Study) -> str:
     return caption
 
 
-def _excitable_caption(graph: Any) -> str:
-    looks = "thicker: easier; dashed: a unit pulse does not make it; red with !: less than half the median"
+def _diagnosis_figure(found: Any) -> Axes | None:
+    try:
+        from esntools.plotting.diagnosis import plot_diagnosis
+    except ImportError:
+        return None
+    ax: Axes = plot_diagnosis(found)
+    return ax
+
+
+def _excitable_caption(graph: Any, found: Any) -> str:
+    looks = "thicker: easier; dashed: a unit pulse does not make it; red with !: "
+    looks += "it makes errors" if found is not None else "less than half the median"
+    text = "Nodes are attractors with the output that they hold"
+    if found is not None:
+        text += " and the state of the task that they stand for; red squares are those that it does not need"
     if graph.number_of_edges() > LABELLED:
-        return (
-            "Nodes are stable states with the output that they hold; arrows are the moves that pulses make "
-            f"({looks}). The table has the amplitudes."
-        )
-    return (
-        "Nodes are stable states with the output that they hold; the number on an arrow is the smallest "
-        f"pulse amplitude that makes the move ({looks})."
+        return f"{text}; arrows are the moves that pulses make ({looks}). The table has the amplitudes."
+    return f"{text}; the number on an arrow is the smallest pulse amplitude that makes the move ({looks})."
+
+
+def _phase_caption(study: Study) -> str:
+    plane = study.plane
+    orbits = "the orbits (grey) that unit pulses set off"
+    if plane is None:
+        return f"Stable states (circles), unstable fixed points (crosses), and {orbits}."
+    text = (
+        f"A plane that holds {100 * plane.variance:.0f} % of the variance of the attractors and of the "
+        "switches between them. Attractors, saddles (crosses) with their unstable manifolds (broken lines), "
+        f"and {orbits}."
+    )
+    if plane.labels is None:
+        return text
+    return text + (
+        " Shades are basins and thin lines their boundaries, on a surface through all attractors and "
+        "saddles; a pulse errs when it does not carry the state over the right line."
     )
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from esntools.study.findings import Study, Verdict
 from esntools.study.sentences import in_data_range, near, number, with_error
 
-__all__ = ["Table", "audit_text", "bounds_table", "report_tables"]
+__all__ = ["Table", "audit_text", "bounds_table", "report_tables", "vector_text"]
 
 
 _ROWS: Final = 12
@@ -39,7 +39,8 @@ def _complex(value: complex, digits: int = 4) -> str:
     return f"{real} ± {abs(value.imag):.{digits}f} i"
 
 
-def _vector(values: Any, digits: int = 4) -> str:
+def vector_text(values: Any, digits: int = 4) -> str:
+    """Return a number, or a vector in brackets."""
     if values is None:
         return "none"
     row = [number(float(v), digits) for v in np.atleast_1d(values)]
@@ -224,38 +225,6 @@ def _fit_table(study: Study) -> Table | None:
     return Table(("chosen", "", "what it is"), tuple(rows), "", (1,))
 
 
-def _transitions_table(study: Study) -> Table | None:
-    """Return where every pulse leads from every stable state, and the share of it that suffices."""
-    graph = study.graph
-    if graph is None or study.kind == "series" or "pulse_table" not in graph.graph:
-        return None
-    pulses, nodes = graph.graph["pulses"], list(graph.nodes)
-    if len(nodes) * len(pulses) > 400 or len(pulses) > 10:
-        return None
-    rows = []
-    for node, reached in zip(nodes, graph.graph["pulse_table"]):
-        output = graph.nodes[node].get("output")
-        cells = [_move(graph, node, int(target), k) for k, target in enumerate(reached)]
-        rows.append((f"{node}" + ("" if output is None else f": {_vector(np.round(output, 2), 2)}"), *cells))
-    names = [_vector(pulse, 2) for pulse in pulses]
-    caption = (
-        "Where each pulse leads from each stable state (with its output), and in brackets the smallest "
-        "multiple of the pulse that does it."
-    )
-    return Table(("state", *names), tuple(rows), caption)
-
-
-def _move(graph: Any, node: Any, target: int, pulse: int) -> str:
-    if target == node:
-        return "stays"
-    if target not in graph.nodes:
-        return "nowhere stable"
-    edge = graph.edges.get((node, target), {})
-    ways = [edge, *edge.get("alternatives", [])]
-    threshold = next((w["threshold"] for w in ways if w.get("pulse") == pulse), None)
-    return f"→ {target}" + ("" if threshold is None else f" ({number(float(threshold), 2)})")
-
-
 _NAMES: Final = {
     "components": "a norm for each strongly connected component",
     "perron-weights": "weighted maximum norm (Perron)",
@@ -356,7 +325,6 @@ def report_tables(study: Study, names: Sequence[tuple[str, str]]) -> dict[str, A
         "fixed_points": _fixed_point_tables(study),
         "exponents": _exponents_table(study),
         "comparison": _comparison_table(study),
-        "transitions": _transitions_table(study),
         "source": Table(("", ""), tuple(source)),
         "settings": Table(("setting", "value"), tuple(settings)),
         "timings": ", ".join(timings),
