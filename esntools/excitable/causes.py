@@ -11,7 +11,7 @@ import networkx as nx
 import numpy as np
 
 from esntools._typing import BoolArray, FloatArray, IntArray
-from esntools.excitable.faults import Fault
+from esntools.excitable.faults import Fault, name_of
 from esntools.excitable.learned import Learned, decode
 from esntools.excitable.transitions import Transitions
 from esntools.network import EchoStateNetwork
@@ -374,12 +374,7 @@ def with_counts(
                 text = _RUN_TEXTS.get(s.cause, "")
                 edges: tuple[tuple[int, int], ...] = ()
                 if not one and s.source is not None:
-                    names = [
-                        f"{k} {task.names[learned.state_of(k)]}"
-                        if k is not None and k >= 0
-                        else "no attractor"
-                        for k in (s.source, s.expected)
-                    ]
+                    names = [name_of(task, learned, k) for k in (s.source, s.expected)]
                     text = f"pulse {pulse} at attractor {names[0]} leads to {names[1]}"
                     text += f" instead of {task.names[task.path[s.step]]}"
                     edges = ((s.source, s.target),) if s.target is not None and s.target >= 0 else ()

@@ -15,7 +15,7 @@ from esntools.arguments import positive_number, real_array, whole_number
 from esntools.errors import InvalidInputError
 from esntools.excitable.causes import CAUSES, OF_RUN, ErrorSegment, Run, find_segments, with_counts
 from esntools.excitable.extraction import excitable_network
-from esntools.excitable.faults import Fault, find_faults, low_thresholds
+from esntools.excitable.faults import Fault, find_faults, low_thresholds, name_of
 from esntools.excitable.landscape import Landscape, find_landscape
 from esntools.excitable.learned import Learned, decode, learn
 from esntools.excitable.transitions import Transitions, find_transitions, labeller_of
@@ -115,11 +115,11 @@ class Diagnosis:
 
     @property
     def guilty_edges(self) -> tuple[tuple[int, int], ...]:
-        """Edges of the excitable network named by a fault, and those that wrong segments began with."""
-        edges = [e for f in self.faults for e in f.edges]
-        edges += [
-            (s.source, s.target) for s in self.segments if s.source is not None and s.target is not None
-        ]
+        """Edges of the excitable network that faults of the automaton name, those that cost most first."""
+        edges: list[tuple[int, int]] = []
+        for f in sorted(self.faults, key=lambda f: -f.n_steps):
+            if f.kind not in OF_RUN:
+                edges += f.edges
         return tuple(dict.fromkeys((i, j) for i, j in edges if i != j and i >= 0 and j >= 0))
 
     @property
@@ -136,7 +136,7 @@ class Diagnosis:
         causes = ", ".join(f"{cause} {segments}" for cause, (segments, _) in self.causes.items())
         return (
             text + f"; {self.n_wrong_steps} of {len(self.decoded)} outputs are wrong, in "
-            f"{len(self.segments)} segments: {causes}."
+            f"{len(self.segments)} segment{'s' if len(self.segments) != 1 else ''}: {causes}."
         )
 
     def describe(self, segment: ErrorSegment) -> str:
@@ -164,9 +164,7 @@ class Diagnosis:
         return text
 
     def _named(self, attractor: int | None) -> str:
-        if attractor is None or attractor < 0:
-            return "no attractor"
-        return f"{attractor} {self.task.names[self.learned.state_of(attractor)]}"
+        return name_of(self.task, self.learned, attractor)
 
     def text(self, *, most: int = 20) -> str:
         """Return the diagnosis in words, with the first `most` wrong segments.

@@ -16,7 +16,7 @@ from esntools.excitable.learned import Learned
 from esntools.network import EchoStateNetwork
 from esntools.tasks import AutomatonTask
 
-__all__ = ["Fault", "find_faults", "low_thresholds"]
+__all__ = ["Fault", "find_faults", "low_thresholds", "name_of"]
 
 #: A move that holds only up to this change of the pulse is fragile.
 _FRAGILE: Final = 0.1
@@ -90,8 +90,8 @@ def find_faults(
         faults.append(
             Fault(
                 "low threshold",
-                f"attractor {a} {_name(task, learned, a)} is only {_number(size)} (kick of the state) from "
-                f"the basin of {b} {_name(task, learned, b)}",
+                f"attractor {name_of(task, learned, a)} is only {_number(size)} (kick of the state) from "
+                f"the basin of {name_of(task, learned, b)}",
                 learned.state_of(a), (a, b), ((a, b),), threshold=size, metric="state",
             )
         )  # fmt: skip
@@ -100,8 +100,12 @@ def find_faults(
     return faults
 
 
-def _name(task: AutomatonTask, learned: Learned, attractor: int) -> str:
-    return task.names[learned.state_of(attractor)] if attractor >= 0 else "(no attractor)"
+def name_of(task: AutomatonTask, learned: Learned, attractor: int | None) -> str:
+    """Return an attractor with the name of its state."""
+    if attractor is None or attractor < 0:
+        return "no attractor"
+    name = task.names[learned.state_of(attractor)]
+    return f"{attractor} {name}" if name.startswith("(") else f"{attractor} ({name})"
 
 
 def low_thresholds(learned: Learned) -> dict[tuple[int, int], float]:
@@ -139,7 +143,7 @@ def _state_faults(task: AutomatonTask, learned: Learned) -> list[Fault]:
             faults.append(
                 Fault(
                     "ambiguous output",
-                    f"the output of attractor {k} {_name(task, learned, k)} is only {_number(float(margin))} "
+                    f"the output of attractor {name_of(task, learned, k)} is only {_number(float(margin))} "
                     f"from being read as another state",
                     learned.state_of(k), (k,),
                 )
@@ -157,14 +161,15 @@ def _missing(task: AutomatonTask, learned: Learned, state: int) -> Fault:
     text = f"state {task.names[state]} has no attractor"
     taken: tuple[int, ...] = ()
     if into:
-        ends = "; ".join(
-            (f"{n} to attractor {k} {_name(task, learned, k)}" if k >= 0 else f"{n} to no attractor")
-            for k, n in into.most_common()
-        )
-        text += f": of the {into.total()} moves that should lead there {ends}"
+        ends = [("attractor " if k >= 0 else "") + name_of(task, learned, k) for k, _ in into.most_common()]
+        if len(into) == 1:
+            text += f": every move that should lead there leads to {ends[0]}"
+        else:
+            counted = ", ".join(f"{n} to {end}" for end, (_, n) in zip(ends, into.most_common()))
+            text += f": of {into.total()} moves that should lead there {counted}"
         taken = tuple(k for k, _ in into.most_common() if k >= 0)
         if len(into) == 1 and taken:
-            text += f" (merged with {_name(task, learned, taken[0])})"
+            text += ": the two are merged"
     return Fault(
         "missing state",
         text,
@@ -184,9 +189,7 @@ def _split(task: AutomatonTask, learned: Learned, state: int, members: list[int]
     if weakest is None:
         return Fault("split state", text, state, tuple(members))
     (a, b), size = weakest, learned.kicks[weakest][0]
-    text += (
-        f"; {a} is only {_number(size)} (kick of the state) from the basin of {b} {_name(task, learned, b)}"
-    )
+    text += f"; {a} is only {_number(size)} (kick of the state) from the basin of {name_of(task, learned, b)}"
     if (b, a) in learned.kicks:
         text += f", while {_number(learned.kicks[b, a][0])} is needed the other way"
     others = [
@@ -217,8 +220,8 @@ def _edge_faults(task: AutomatonTask, graph: nx.DiGraph, learned: Learned) -> li
                 faults.append(
                     Fault(
                         "fragile edge",
-                        f"pulse {task.symbols[symbol]} at attractor {k} {_name(task, learned, k)} leads to "
-                        f"{end} {_name(task, learned, end)} only at {low:.2f} ... {high:.2f} of its strength",
+                        f"pulse {task.symbols[symbol]} at attractor {name_of(task, learned, k)} leads to "
+                        f"{name_of(task, learned, end)} only at {low:.2f} ... {high:.2f} of its strength",
                         wanted, (k, end), ((k, end),), (symbol,), threshold=float(low), metric="input",
                     )
                 )  # fmt: skip
@@ -226,7 +229,7 @@ def _edge_faults(task: AutomatonTask, graph: nx.DiGraph, learned: Learned) -> li
         if not learned.holders[wanted]:
             # Told with the state that is missing.
             continue
-        place = f"pulse {task.symbols[symbol]} at attractor {k} {_name(task, learned, k)}"
+        place = f"pulse {task.symbols[symbol]} at attractor {name_of(task, learned, k)}"
         to = [thresholds[k, symbol, h] for h in learned.holders[wanted] if (k, symbol, h) in thresholds]
         if end == k:
             text = f"{place} is too weak to lead to {task.names[wanted]}"
@@ -239,7 +242,7 @@ def _edge_faults(task: AutomatonTask, graph: nx.DiGraph, learned: Learned) -> li
                 )
             )  # fmt: skip
             continue
-        there = f"{end} {_name(task, learned, end)}" if end >= 0 else "no attractor"
+        there = name_of(task, learned, end)
         faults.append(
             Fault(
                 "wrong edge", f"{place} leads to {there} instead of {task.names[wanted]}", wanted,
@@ -271,8 +274,8 @@ def _noise_faults(
                 faults.append(
                     Fault(
                         "threshold below the noise",
-                        f"attractor {a} {_name(task, learned, a)} is {_number(size)} (kick of the state) "
-                        f"from the basin of {b} {_name(task, learned, b)}, {size / spread:.1f} standard "
+                        f"attractor {name_of(task, learned, a)} is {_number(size)} (kick of the state) "
+                        f"from the basin of {name_of(task, learned, b)}, {size / spread:.1f} standard "
                         f"deviations of the noise",
                         learned.state_of(a), (a, b), ((a, b),), threshold=size, metric="state",
                     )
