@@ -331,7 +331,7 @@ def test_graph_draws_what_a_diagnosis_blames() -> None:
     shown = [t.get_text() for t in ax.texts]
     assert sum("spurious" in t for t in shown) == 1
     assert sum(t.endswith("!") for t in shown) == 1
-    assert "(+0.7, +0.9) c" in shown
+    assert "(+0.7, +0.9)\nfor c" in shown
     red = [p for p in ax.patches if matplotlib.colors.to_hex(p.get_edgecolor()) == style.RED.lower()]
     assert len(red) == 1
     with pytest.raises(InvalidInputError, match="names"):

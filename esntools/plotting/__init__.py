@@ -7,6 +7,8 @@ Compute first, then plot. Without `ax` a plot makes its own figure, which pyplot
 from esntools.plotting.attractors import plot_attractor_comparison, plot_embedding
 from esntools.plotting.basins import plot_basins
 from esntools.plotting.bifurcations import plot_bifurcations
+from esntools.plotting.diagnosis import plot_diagnosis
+from esntools.plotting.driven import plot_nonautonomous
 from esntools.plotting.dynamics import plot_eigenvalues
 from esntools.plotting.echo_index import plot_dwell_times, plot_echo_index
 from esntools.plotting.graphs import plot_graph
@@ -31,6 +33,7 @@ __all__ = [
     "plot_basins",
     "plot_bifurcations",
     "plot_contraction",
+    "plot_diagnosis",
     "plot_dwell_times",
     "plot_echo_index",
     "plot_eigenvalues",
@@ -40,6 +43,7 @@ __all__ = [
     "plot_forgetting",
     "plot_graph",
     "plot_lyapunov",
+    "plot_nonautonomous",
     "plot_phase_graph",
     "plot_return_map",
     "plot_ridge",

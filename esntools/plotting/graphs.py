@@ -233,15 +233,14 @@ def _draw_loop(ax: Axes, p: FloatArray, centre: FloatArray, drawn: dict[str, Any
 def _node_words(data: dict[str, Any], output: FloatArray | None, name: str, spurious: bool) -> str:
     words = [] if output is None else [_output_label(output)]
     kind = str(data.get("kind", "fixed point"))
-    if name != "":
-        words.append(name)
     if kind == "periodic orbit":
         words.append(f"period {data.get('period')}")
     elif kind in _MARKERS:
         words.append(kind)
     if spurious:
         words.append("spurious")
-    return " ".join(words)
+    first = " ".join(words)
+    return f"{first}\nfor {name}" if name and first else (name or first)
 
 
 def _draw_nodes(

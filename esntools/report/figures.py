@@ -17,6 +17,7 @@ from esntools.plotting import (
     plot_attractor,
     plot_attractor_comparison,
     plot_contraction,
+    plot_diagnosis,
     plot_dwell_times,
     plot_echo_index,
     plot_eigenvalues,
@@ -232,9 +233,9 @@ def _graph_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axe
     if found is not None:
         yield (
             "diagnosis", "Where it errs",
-            "Above, the wrong stretches of the test run by cause; below, the run around the first of them: "
-            "target and output, what is wrong in red, and the graph with the guilty edges.",
-            lambda: _diagnosis_figure(found),
+            "The test run, wrong stretches in red and numbered as in the list below; then one of each of the "
+            "commonest causes from near, with the pulses (arrows) and, in red, the one with which it began.",
+            lambda: _errors_figure(found),
         )  # fmt: skip
 
 
@@ -329,12 +330,10 @@ def _forgetting_caption(study: Study) -> str:
     return caption
 
 
-def _diagnosis_figure(found: Any) -> Axes | None:
-    try:
-        from esntools.plotting.diagnosis import plot_diagnosis
-    except ImportError:
-        return None
-    ax: Axes = plot_diagnosis(found)
+def _errors_figure(found: Any) -> Axes:
+    ax = plot_diagnosis(found)
+    # The graph has been shown already, larger.
+    ax.child_axes[-1].remove()
     return ax
 
 

@@ -224,7 +224,8 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
     }
     proved = steps.run("proofs", lambda p: prove_all(systems, found, p))
     responses = None
-    if symbols.size:
+    # Pulses of a task come one at a time, with rest between them; runs of one symbol are another question.
+    if symbols.size and model.model.task is None:
         responses = steps.run("echo index", lambda p: responses_to_symbols(network, symbols, seed, p))
     index, dwell_times = responses if responses is not None else (None, None)
     task = model.task().automaton if model.model.task is not None else None
