@@ -103,7 +103,7 @@ def test_published_fixture() -> None:
             data["W"], W_in=data["W_in"], W_fb=data["W_fb"], readout=Readout(data["W_out"]),
             leak_rate=float(data["leak_rate"]),
         )  # fmt: skip
-    graph = excitable_network(network, unit_pulses(2))
+    graph = excitable_network(network, unit_pulses(2), n_random=64)
     assert graph.graph["pulse_table"] == [
         [4, 0, 1, 0], [3, 1, 1, 2], [4, 2, 1, 2], [3, 1, 3, 4], [4, 2, 3, 4], [5, 1, 5, 4],
     ]  # fmt: skip
@@ -428,15 +428,3 @@ def test_misuse_is_refused() -> None:
         visit_graph(found, np.zeros((5, 1)), network=network, delays=0)
     with pytest.raises(InvalidInputError, match="fraction"):
         visit_graph(found, np.zeros((5, 1)), network=network, fraction=2.0)
-
-
-@pytest.mark.slow
-def test_three_bits_at_300_units() -> None:
-    graph = excitable_network(trained_flip_flop(3, 300, 2), unit_pulses(3))
-    assert len(graph) == 8
-    bits = np.sign([graph.nodes[k]["output"] for k in graph])
-    for i, p in itertools.product(range(8), range(6)):
-        pulse = unit_pulses(3)[p]
-        wanted = np.where(pulse != 0.0, pulse, bits[i])
-        np.testing.assert_array_equal(bits[graph.graph["pulse_table"][i][p]], wanted)
-    assert graph.graph["audit"] == "passed"

@@ -78,7 +78,7 @@ def test_branches_run_from_the_saddle_to_the_attractor() -> None:
 
 @pytest.fixture(scope="module")
 def split_space() -> Landscape:
-    return find_landscape(split_state(), n_random=256)
+    return find_landscape(split_state(), n_random=64)
 
 
 def test_a_run_that_stays_at_a_repeller_has_not_found_an_attractor(split_space: Landscape) -> None:
@@ -124,7 +124,7 @@ def test_three_cycle_with_and_without_leak() -> None:
     ends = {frozenset(s.leads_to) for s in leaky.saddles if s.leads_to is not None}
     assert ends == {frozenset(pair) for pair in ((0, 1), (0, 2), (1, 2))}
     # Without a leak, all on and all off take turns; 36 % of random starts go there.
-    space = find_landscape(three_cycle(1.0), n_random=4000)
+    space = find_landscape(three_cycle(1.0), n_random=2000)
     cycles = [k for k, a in enumerate(space.attractors) if a.kind == "periodic orbit"]
     assert (len(cycles), len(space)) == (1, 4)
     cycle = space.attractors[cycles[0]]

@@ -18,7 +18,6 @@ from esntools.excitable.input_kicks import NARROW, PulseKicks, checked_pulses, s
 from esntools.excitable.landscape import Landscape, find_landscape
 from esntools.fixed_points import FixedPoints
 from esntools.maps import Map, checked_map
-from esntools.network import EchoStateNetwork
 from esntools.threads import one_blas_thread
 
 __all__ = ["excitable_network"]
@@ -80,7 +79,7 @@ def excitable_network(
     u: ArrayLike | None = None,
     run: Any = None,
     certify: bool = False,
-    budget: float | None = None,
+    budget: float = 120.0,
     relax_steps: int = 3000,
     pulse_length: int = 1,
     max_amplitude: float = 4.0,
@@ -131,8 +130,8 @@ def excitable_network(
         (when given) are further starts.
     certify : bool
         Whether to prove lower bounds, and balls in the basins. Default False.
-    budget : float, optional
-        Seconds of CPU time for the proofs, about. Default: what they ask for themselves.
+    budget : float
+        Seconds for the proofs, about; what is proved until then is kept. Default 120.
     relax_steps : int
         Steps within which an attractor is normally reached. Default 3000.
     pulse_length : int
@@ -178,6 +177,7 @@ def excitable_network(
         "largest gap" or "none"), ``gap`` (ratio of the thresholds on its sides); ``pulses``, ``task_pulses``
         (whether they were given), ``pulse_length``, ``max_amplitude``, ``rest`` (the input between pulses);
         ``pulse_table`` (attractor by pulse: where a pulse of amplitude 1 leads, -1 for no attractor);
+        ``pulse_lower_bounds`` (when certified: attractor by pulse, no smaller amplitude leaves the basin);
         ``saddles`` (every unstable fixed point, with ``connects``: the attractors at the ends of a
         one-dimensional unstable manifold), ``n_saddles``; ``index_sum``, ``audit``, ``audit_reason``;
         ``unresolved_share`` (of random starts that reach no attractor), ``missed`` (a basin with a larger
@@ -220,8 +220,7 @@ def excitable_network(
     positive_number(max_amplitude, "max_amplitude")
     if not 1e-12 <= real_number(tolerance, "tolerance") <= 1e-3:
         raise InvalidInputError("tolerance", str(tolerance), "must lie in [1e-12, 1e-3]")
-    if budget is not None:
-        positive_number(budget, "budget")
+    positive_number(budget, "budget")
     rest = _rest(u, system)
     _check_landscape(landscape, system, rest)
     generator = seeded(rng)
@@ -272,10 +271,12 @@ def excitable_network(
     )  # fmt: skip
     notes = [*landscape.notes, *kicks.notes]
     if certify:
-        notes += _certified(
-            graph, system, landscape, pulses, rest, pulse_length, subspaces, relax_steps, budget,
-            part(shares["state"], shares["proofs"]),
-        )  # fmt: skip
+        # Imported where they are needed: the kernels of the proofs take time to load.
+        from esntools.excitable.certified import put_bounds
+
+        notes += put_bounds(
+            graph, system, landscape, pulses, rest, subspaces, budget, part(shares["state"], shares["proofs"])
+        )
     lay_edges(graph, amplitude)
     graph.graph["note"] = "; ".join(_notes(graph, landscape) + notes)
     progress("excitable network", 1.0)
@@ -451,21 +452,3 @@ def _notes(graph: nx.DiGraph, landscape: Landscape) -> list[str]:
     if len(unchecked) > narrow:
         notes.append(f"the replay of {len(unchecked) - narrow} threshold(s) failed")
     return notes
-
-
-def _certified(
-    graph: nx.DiGraph,
-    system: Map,
-    landscape: Landscape,
-    pulses: FloatArray,
-    rest: FloatArray,
-    length: int,
-    subspaces: tuple[FloatArray, ...] | None,
-    n_steps: int,
-    budget: float | None,
-    progress: Progress,
-) -> list[str]:
-    """Put what can be proved beside what was found; return what could not be."""
-    if not isinstance(system, EchoStateNetwork):
-        return ["proofs of lower bounds are for echo state networks only"]
-    return ["no lower bounds"]
