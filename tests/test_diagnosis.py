@@ -15,6 +15,7 @@ from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network
 from esntools.excitable.diagnosis import Diagnosis, diagnose
 from esntools.network import EchoStateNetwork, Readout
+from esntools.plotting.diagnosis import plot_diagnosis
 from esntools.simulation import drive
 from esntools.tasks import AutomatonTask, automaton_task, flip_flop
 
@@ -234,6 +235,26 @@ def test_slow_outputs_and_grace() -> None:
     assert diagnose(network, task, x0=[-M], grace=late).segments == ()
 
 
+def test_attractors_that_are_no_points() -> None:
+    """Chaos, and nothing at all: told, not refused."""
+    task = by_hand(1, 60, {k: [(-1.0) ** (k // 10)] for k in range(0, 60, 10)})
+    chaos = EchoStateNetwork([[4.0]], W_in=[[1.0]], activation="sine", readout=Readout([[1.0]]))
+    found = diagnose(chaos, task)
+    assert [d for _, d in found.graph.nodes(data="kind")] == ["chaos"]
+    assert set(found.causes) == {"missing state", "wobbling output"}
+    assert "no point or cycle" in found.text()
+    escapes = EchoStateNetwork([[2.0]], W_in=[[1.0]], activation="identity", readout=Readout([[1.0]]))
+    lost = diagnose(escapes, task)
+    assert (len(lost.graph), lost.missing, set(lost.causes)) == (0, (0, 1), {"missing state"})
+    assert "no attractor was found" in lost.text()
+    for diagnosis in (found, lost):
+        json.dumps(diagnosis.document(), allow_nan=False)
+        assert len(plot_diagnosis(diagnosis).child_axes) == 5
+    assert (
+        plot_diagnosis(diagnose(bits(1, 3.0), task)).child_axes[0].get_title("left") == "all 60 outputs right"
+    )
+
+
 def test_wrong_start() -> None:
     graph = nx.DiGraph([("off", "on", {"symbol": "+"}), ("on", "off", {"symbol": "-"})])
     task = automaton_task(
@@ -279,12 +300,13 @@ def replayed(found: Diagnosis, network: EchoStateNetwork) -> None:
         if s.step == 0:
             assert s.cause in ("wrong start", "missing state")
             continue
+        if s.cause == "missing state":
+            assert task.path[s.step] == task.path[s.start]
+            assert task.path[s.step] not in stands
+            continue
         a = labels[s.step - 1]
         assert stands[a] == task.path[s.step - 1]
         assert (s.source, s.target) == (a, labels[s.step])
-        if s.cause == "missing state":
-            assert task.path[s.step] not in stands
-            continue
         from_rest = naive_label(network, network.step(X[a], task.u[s.step]), X)
         assert s.expected == from_rest
         right_from_rest = stands[from_rest] == task.path[s.step]

@@ -148,6 +148,13 @@ def find_segments(run: Run, faults: list[Fault], low: set[tuple[int, int]]) -> l
         pieces += [
             (begin + a, begin + b, begin) for a, b in _runs(wrong[begin:end]) if wrong[begin + a]
         ]  # fmt: skip
+    for place, (start, stop, root) in enumerate(pieces):
+        if not right[start] and not learned.holders[task.path[start]]:
+            # Whatever went before, this state could not be held: it began when it was asked for.
+            asked = start
+            while asked > root and task.path[asked - 1] == task.path[start]:
+                asked -= 1
+            pieces[place] = start, stop, asked
     roots = sorted({root for start, _, root in pieces if not right[start]})
     destinations = _destinations(run, roots)
     segments = []
@@ -436,5 +443,6 @@ def _detail(kind: str, mine: list[ErrorSegment]) -> str:
                 f"{_range(min(far), max(far))} from the attractor{enough}"
             )
     if kind == "slow output":
-        return f": up to {max(s.stop - s.step for s in mine)} steps after the pulse"
+        late = max(s.stop - s.step for s in mine)
+        return f": up to {late} step{'s' if late > 1 else ''} after the pulse"
     return ""

@@ -182,6 +182,8 @@ class Diagnosis:
                 for name, end, right in zip(self.task.symbols, row.tolist(), self._right_moves(k))
             )
             lines.append(f"  {self._named(k)}, output ({held}): {moves}")
+        if not len(self.graph):
+            lines.append("  none")
         if self.faults:
             lines += ["", "Faults:"]
             for f in self.faults:

@@ -143,6 +143,8 @@ def labeller_of(network: EchoStateNetwork, space: nx.DiGraph | Landscape) -> tup
             raise InvalidInputError(
                 "landscape", f"{space.system.n_units} units", f"the network has {network.n_units}"
             )
+        if len(space) == 0:
+            return space.X, lambda states: np.full(len(states), UNDECIDED, dtype=np.intp)
         return space.X, space.label
     if not isinstance(space, nx.DiGraph) or space.graph.get("kind") != "excitable network":
         raise InvalidInputError(
