@@ -165,7 +165,7 @@ def _plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axes | No
             lambda: plot_spectrum(climate),
         )  # fmt: skip
     run = study.task_run
-    if run is not None:
+    if run is not None and study.kind == "task":
         yield (
             "task", "The test run",
             "Pulses (bars), the target (thick, pale) and the output of the network (dashed), one panel for "
@@ -331,9 +331,21 @@ def _forgetting_caption(study: Study) -> str:
 
 
 def _errors_figure(found: Any) -> Axes:
+    """Draw the diagnosis without its last panel, the graph, which has been shown already and larger."""
     ax = plot_diagnosis(found)
-    # The graph has been shown already, larger.
     ax.child_axes[-1].remove()
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    children: list[Any] = list(ax.child_axes)
+    # A box follows its axes until it is frozen.
+    boxes = [panel.get_axes_locator()(panel, None).frozen() for panel in children]
+    low, high = min(box.y0 for box in boxes) - 0.07, max(box.y1 for box in boxes) + 0.06
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height * (high - low))
+    ax.set_position((0.0, 0.0, 1.0, 1.0))
+    for panel, box in zip(children, boxes):
+        panel.set_axes_locator(None)
+        panel.set_position((box.x0, (box.y0 - low) / (high - low), box.width, box.height / (high - low)))
     return ax
 
 
