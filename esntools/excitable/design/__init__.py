@@ -8,11 +8,12 @@ from typing import Any, Final
 import networkx as nx
 import numpy as np
 
-from esntools._typing import FloatArray, Progress, RandomState, no_progress
+from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.activations import Activation
 from esntools.arguments import positive_number, seeded, whole_number
 from esntools.errors import InvalidInputError, nearest_name
 from esntools.excitable.design.checking import DesignCheck, GraphMatch, check_design, same_graph
+from esntools.excitable.design.replays import replayed
 from esntools.excitable.design.scalar import CENTRE, WIDTH, ExcitableUnit, fold_drive
 from esntools.excitable.design.tuning import METRICS, Target, Tuned, leakage, tune
 from esntools.excitable.design.weights import Plan, plan_of
@@ -143,12 +144,16 @@ def design(
         plan = plan.led()
     tuned, epsilon = _tuned(plan, targets, leak_rate, width)
     progress("checking", 0.6)
-    network = _network(plan, tuned, epsilon, leak_rate, activation, padding, shuffle, rng)
+    order = np.arange(plan.n_units + padding)
+    if shuffle:
+        order = rng.permutation(order)
+    network = _network(plan, tuned, epsilon, leak_rate, activation, padding, order, rng)
     check = check_design(network, graph, rng=rng)
-    if not check.passed:
+    reasons = check.reasons or replayed(network, plan, targets, tuned, order, check.states)
+    if reasons:
         raise InvalidInputError(
             "graph", f"{len(plan.vertices)} vertices, {len(plan.excitable)} edges",
-            "no network was found that passes the check: " + "; ".join(check.reasons[:3]),
+            "no network was found that passes the check: " + "; ".join(reasons[:3]),
             "use larger thresholds, thresholds that differ less, a smaller width or a smaller leak_rate",
         )  # fmt: skip
     progress("design", 1.0)
@@ -211,7 +216,7 @@ def _tuned(
 
 def _network(
     plan: Plan, tuned: Tuned, width: float, leak_rate: float, activation: str,
-    padding: int, shuffle: bool, rng: np.random.Generator,
+    padding: int, order: IntArray, rng: np.random.Generator,
 ) -> EchoStateNetwork:  # fmt: skip
     """Write x+ = (1-a) x + a s(W x + b + L u) as a network, padded and in the order asked for."""
     n, core = plan.n_units + padding, plan.n_units
@@ -235,7 +240,6 @@ def _network(
     W_out = np.zeros((len(plan.vertices), n))
     W_out[np.arange(len(plan.vertices)), np.arange(len(plan.vertices))] = 0.5 if tanh else 1.0
     b_out = np.full(len(plan.vertices), 0.5 if tanh else 0.0)
-    order = rng.permutation(n) if shuffle else np.arange(n)
     return EchoStateNetwork(
         W[np.ix_(order, order)], W_in=lines[order], b=b[order], leak_rate=leak_rate, activation=activation,
         readout=Readout(W_out[:, order], b_out=b_out),

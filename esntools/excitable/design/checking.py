@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import networkx as nx
 import numpy as np
 
-from esntools._typing import BoolArray, FloatArray, IntArray, RandomState
+from esntools._typing import FloatArray, IntArray, RandomState
 from esntools.arguments import positive_number, seeded, whole_number
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork
@@ -60,22 +60,23 @@ def _box(network: EchoStateNetwork) -> tuple[float, float]:
     return low, high
 
 
-def destinations(network: EchoStateNetwork, X: FloatArray) -> tuple[IntArray, BoolArray, FloatArray]:
+def destinations(network: EchoStateNetwork, X: FloatArray) -> tuple[IntArray, FloatArray, FloatArray]:
     """Run states (n, n_units) without input until they rest.
 
-    Returns the output that is on, -1 where the state does not rest or its output is no vertex; which outputs
-    were on at some time, (n, n_outputs); and the last states.
+    Returns the output that is on, -1 where the state does not rest or its output is no vertex; the least that
+    every output was on the way, (n, n_outputs); and the last states.
     """
     silent = network.at_input(np.zeros(network.n_inputs)) if network.n_inputs else network
     found = np.full(len(X), -1, dtype=np.intp)
     last, rows = np.array(X, dtype=np.float64), np.arange(len(X))
-    seen = np.zeros((len(X), network.n_outputs), dtype=bool)
+    least = np.full((len(X), network.n_outputs), np.inf)
     X = last.copy()
     longest = round(1500 / float(np.min(network.leak_rate)))
     for k in range(longest):
         following = silent.step(X)
+        if k % 4 == 0:
+            least[rows] = np.minimum(least[rows], network.output(following))
         if k % 16 == 15:
-            seen[rows] |= network.output(following) > 0.5
             # A passage near a ghost of a fixed point is slow, but not as slow as this.
             resting = np.max(np.abs(following - X), axis=1) < 1e-11
             if resting.any():
@@ -91,7 +92,7 @@ def destinations(network: EchoStateNetwork, X: FloatArray) -> tuple[IntArray, Bo
     done = np.ones(len(last), dtype=bool)
     done[rows] = False
     found[one_hot & done] = on[one_hot & done]
-    return found, seen, last
+    return found, least, last
 
 
 def vertex_states(network: EchoStateNetwork) -> FloatArray:

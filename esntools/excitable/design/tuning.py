@@ -45,11 +45,15 @@ class Target:
 @final
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """Weights and what came of them; `drives`, `thresholds` in the order of ``plan.excitable``."""
+    """Weights and what came of them; the rest in the order of ``plan.excitable``.
+
+    `kicks` are the smallest state kicks, in the logistic form's coordinates, of the edges in that metric.
+    """
 
     W: FloatArray
     drives: FloatArray
     thresholds: FloatArray
+    kicks: FloatArray
 
 
 @final
@@ -329,7 +333,7 @@ def tune(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float
         drives = first_drives(plan, targets, aim, W, leak_rate, width)
         rests = np.array([ExcitableUnit(float(p), width).rest for p in drives])
         W = weights_of(plan, drives, rests, width)
-        thresholds, _ = local_thresholds(
+        thresholds, kicks = local_thresholds(
             plan,
             W,
             drives,
@@ -345,7 +349,7 @@ def tune(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float
             raise _out_of_reach(targets[e], leak_rate, W[arcs[e].target], width)
         error = float(np.max(np.abs(off - 1.0), initial=0.0))
         if error <= tol:
-            return Tuned(W, drives, thresholds)
+            return Tuned(W, drives, thresholds, kicks)
         aim = aim / off
     e = int(np.argmax(np.abs(thresholds / wanted - 1.0)))
     raise InvalidInputError(
