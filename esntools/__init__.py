@@ -44,10 +44,18 @@ if TYPE_CHECKING:
     from esntools.errors import FileFormatError as FileFormatError
     from esntools.errors import InvalidInputError as InvalidInputError
     from esntools.errors import UnsupportedError as UnsupportedError
+    from esntools.excitable import at_amplitude as at_amplitude
     from esntools.excitable import excitable_network as excitable_network
+    from esntools.excitable import find_landscape as find_landscape
     from esntools.excitable import read_graph as read_graph
+    from esntools.excitable import threshold_matrix as threshold_matrix
     from esntools.excitable import visit_graph as visit_graph
     from esntools.excitable import write_graph as write_graph
+    from esntools.excitable.design import design as design
+    from esntools.excitable.diagnosis import diagnose as diagnose
+    from esntools.excitable.driven import nonautonomous_network as nonautonomous_network
+    from esntools.excitable.hopfield import hopfield as hopfield
+    from esntools.excitable.transitions import find_transitions as find_transitions
     from esntools.fixed_points import FixedPoint as FixedPoint
     from esntools.fixed_points import FixedPoints as FixedPoints
     from esntools.fixed_points import find_fixed_points as find_fixed_points
@@ -95,10 +103,13 @@ if TYPE_CHECKING:
     from esntools.symbolic import critical_gains as critical_gains
     from esntools.symbolic import derive as derive
     from esntools.symbolic.proof_page import proof_page as proof_page
+    from esntools.tasks import automaton_task as automaton_task
     from esntools.tasks import flip_flop as flip_flop
     from esntools.training import Fit as Fit
     from esntools.training import fit as fit
     from esntools.training import valid_prediction_time as valid_prediction_time
+    from esntools.training.recipes import train_automaton as train_automaton
+    from esntools.training.recipes import train_flip_flop as train_flip_flop
     from esntools.zoo import ZooModel as ZooModel
     from esntools.zoo import load as load_model  # noqa: F401
     from esntools.zoo import zoo_names as zoo_names
@@ -131,7 +142,20 @@ _HOMES = {
         "InvalidInputError",
         "UnsupportedError",
     ],
-    "excitable": ["excitable_network", "read_graph", "visit_graph", "write_graph"],
+    "excitable": [
+        "at_amplitude",
+        "excitable_network",
+        "find_landscape",
+        "read_graph",
+        "threshold_matrix",
+        "visit_graph",
+        "write_graph",
+    ],
+    "excitable.design": ["design"],
+    "excitable.diagnosis": ["diagnose"],
+    "excitable.driven": ["nonautonomous_network"],
+    "excitable.hopfield": ["hopfield"],
+    "excitable.transitions": ["find_transitions"],
     "fixed_points": ["FixedPoint", "FixedPoints", "find_fixed_points"],
     "fixed_points.certified": ["certify_fixed_point"],
     "fixed_points.enumeration": ["enumerate_fixed_points"],
@@ -158,8 +182,9 @@ _HOMES = {
     "study": ["Study", "run_study"],
     "symbolic": ["critical_gains", "derive"],
     "symbolic.proof_page": ["proof_page"],
-    "tasks": ["flip_flop"],
+    "tasks": ["automaton_task", "flip_flop"],
     "training": ["Fit", "fit", "valid_prediction_time"],
+    "training.recipes": ["train_automaton", "train_flip_flop"],
     "zoo": ["ZooModel", "load as load_model", "zoo_names"],
 }
 
