@@ -13,7 +13,7 @@ from esntools.arguments import positive_number, real_array, real_number, seeded,
 from esntools.basins.runs import checked_states
 from esntools.errors import InvalidInputError
 from esntools.excitable.driven.graph import driven_graph
-from esntools.excitable.driven.kicks import find_state_kicks, input_kicks
+from esntools.excitable.driven.kicks import find_state_kicks, input_kicks, sides_of
 from esntools.excitable.driven.responses import find_responses
 from esntools.excitable.driven.results import (
     DrivenResponse,
@@ -194,7 +194,7 @@ def nonautonomous_network(
     >>> ena
     NonautonomousNetwork(2 responses, 1 saddles, 2 thresholds, 0 merges, 0 splits)
     >>> [round(t.minimum, 2) for t in ena.thresholds], [bool(t.checked.all()) for t in ena.thresholds]
-    ([0.8, 0.79], [True, True])
+    ([0.64, 0.64], [True, True])
 
     References
     ----------
@@ -241,15 +241,18 @@ def nonautonomous_network(
 
     series = Series(network, inputs)
     responses, events, notes = find_responses(series, n_past, stride, n_starts, generator, share(0.0, 0.3))
-    saddles = find_saddles(series, share(0.3, 0.5))
+    saddles = find_saddles(series, None, (), share(0.3, 0.5))
     sampled = _sampled(times, n_steps, n_past, responses)
     if metric == "input":
         best, checked, pulse = input_kicks(series, sampled, directions, max_amplitude, _AMPLITUDES, tol)
     else:
         best, checked = find_state_kicks(
-            series, saddles, sampled, basis, n_rays, tol, max_iterations, generator, share(0.5, 0.95)
+            series, saddles, sampled, basis, n_rays, tol, max_iterations, generator, share(0.5, 0.9)
         )
         pulse = np.full(0 if best is None else len(best), -1, dtype=np.intp)
+        if best is not None:
+            # Where the kicks lead to: boundaries that no way from response to response meets.
+            saddles = find_saddles(series, sides_of(series, best), saddles, share(0.9, 1.0))
     thresholds = []
     pairs = [] if best is None else sorted(set(zip(best.source.tolist(), best.target.tolist())))
     for i, j in pairs:

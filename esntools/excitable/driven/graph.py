@@ -54,7 +54,6 @@ def driven_graph(
             {
                 "x": s.states[len(s.states) // 2].tolist(), "begin": s.begin, "n_steps": len(s.states) - 1,
                 "connects": list(s.between), "exponents": [_number(e) for e in s.exponents],
-                "checked": s.checked,
             }
             for s in saddles
         ],

@@ -16,7 +16,7 @@ from esntools._typing import BoolArray, FloatArray, IntArray, Progress
 from esntools.excitable.driven.results import NonautonomousSaddle
 from esntools.excitable.driven.series import Series
 
-__all__ = ["Rows", "find_state_kicks", "input_kicks"]
+__all__ = ["Rows", "find_state_kicks", "input_kicks", "sides_of"]
 
 _RADII: Final = 24
 _SMALLEST: Final = 1e-4
@@ -336,6 +336,16 @@ def _replayed(search: Search, best: Rows) -> BoolArray:
         return np.zeros(0, dtype=np.bool_)
     ends = search.labels(best, best.high[:, None] * np.array([0.999, 1.001]))
     return np.asarray((ends[:, 0] != best.target) & (ends[:, 1] == best.target))
+
+
+def sides_of(series: Series, best: Rows) -> tuple[FloatArray, FloatArray, IntArray]:
+    """Return states on both sides of the boundary, for the first time at which each pair has a kick."""
+    first: dict[tuple[int, int], int] = {}
+    for row in np.argsort(best.time, kind="stable").tolist():
+        first.setdefault((int(best.source[row]), int(best.target[row])), row)
+    rows = best.take(np.array(sorted(first.values()), dtype=np.intp))
+    X, times = Search(series, None).place(rows, np.stack([rows.low, rows.high], axis=1))
+    return X[:, 0], X[:, 1], times[:, 0].astype(np.intp)
 
 
 def find_state_kicks(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -27,6 +28,10 @@ __all__ = ["find_responses"]
 _MOST: Final = 32
 _KNOWN: Final = 1e-6
 _MET: Final = 1e-2
+#: Distances that fall by so much within another n_past steps are those of one response.
+_MEETING: Final = 0.1
+#: A response is reached from several starts; single ones linger at a boundary.
+_FEWEST: Final = 3
 
 
 @dataclass(eq=False)
@@ -66,6 +71,7 @@ class _Finder:
         self.merges: list[tuple[int, int, int]] = []
         self.notes: list[str] = []
         self.chaotic = False
+        self.crowded = 0
         self.scale = max(1.0, float(np.max(np.abs(starts.states))))
 
     def _pull(self, s: int, X: FloatArray) -> Pullback:
@@ -82,6 +88,7 @@ class _Finder:
             X = np.concatenate([X, _between(at), _between(ends)])
             res = self._pull(s, X)
         labels = self._joined(s, res)
+        self.crowded = max(self.crowded, len(set(labels.tolist()) - {-1}))
         n = len(self.starts.states)
         own = labels[n : n + len(self.active)]
         left, new = list(self.active), []
@@ -118,7 +125,7 @@ class _Finder:
             X = final_state(series.network, series.u[s + P + a : s + P + b], X)
             gaps = cdist(X, X, "chebyshev")
             most = np.maximum(most, gaps)
-        met = (gaps < _KNOWN * self.scale) | (gaps < _MET * most)
+        met = (gaps < _KNOWN * self.scale) | (gaps < _MEETING * most)
         of = connected_components(met, directed=False)[1]
         # The leader of a component is its first group, so that numbers stay those of groups.
         lead = np.array([int(np.flatnonzero(of == of[g])[0]) for g in range(res.count)])
@@ -128,6 +135,8 @@ class _Finder:
         """Return a solution of the group, from two of its starts; None where it does not attract."""
         series, P = self.series, self.n_past
         members = np.flatnonzero(labels == g)
+        if len(np.unique(X[members], axis=0)) < _FEWEST:
+            return None
         share = float(np.mean(labels[: self.starts.n_random] == g))
         some = X[members[np.unique(np.linspace(0, len(members) - 1, 24).astype(int))]]
         halfway = final_state(series.network, series.u[s : s + P // 2], some)
@@ -139,10 +148,11 @@ class _Finder:
             other = series.run(some[order[1]], s, s + P)
             apart = np.max(np.abs(other - path[: P + 1]), axis=1) > _KNOWN
             begin = s + min(P, int(np.flatnonzero(apart)[-1]) + 1 if apart.any() else 0)
-        # A start next to a boundary has gone to no response yet: there differences grow.
-        half = path[P // 2 : P + 1]
-        exponent, _ = leading_exponents(series.network, half, series.u[s + P // 2 : s + P])
-        if not exponent[0] < 0.0:
+        # A start next to a boundary has gone to no response yet: differences grow, or shrink too little.
+        stretch = slice(P // 2, min(2 * P, series.n_steps - s))
+        along = path[stretch.start : stretch.stop + 1]
+        exponent, _ = leading_exponents(series.network, along, series.u[s + stretch.start : s + stretch.stop])
+        if not exponent[0] * (len(along) - 1) < math.log(_MEETING):
             return None
         born = s if s == 0 else self._birth(s, path[P])
         return _Track(s, begin, path, share, born)
@@ -218,6 +228,18 @@ def _described(series: Series, track: _Track, number: dict[int, int]) -> DrivenR
     )  # fmt: skip
 
 
+def _too_many(finder: _Finder, s: int) -> str:
+    """Return why so many trajectories are left: they part for good, or they have not come together yet."""
+    series, end = finder.series, min(finder.series.n_steps, s + 2 * finder.n_past)
+    path = series.run(finder.starts.states[0], s, end)
+    exponents, intervals = leading_exponents(series.network, path, series.u[s:end])
+    left = f"more than {_MOST} distinct trajectories are left after {finder.n_past} steps"
+    if intervals[0, 0] > 0.0:
+        return f"{left}: differences grow (chaos), no response attracts"
+    slow = "" if exponents[0] >= 0.0 else f" of {exponents[0]:.2g} per step"
+    return f"{left}: they have not come together yet, at an exponent{slow}; a longer n_past may tell"
+
+
 def find_responses(
     series: Series, n_past: int, stride: int, n_starts: int, rng: np.random.Generator, progress: Progress
 ) -> tuple[tuple[DrivenResponse, ...], tuple[ResponseEvent, ...], list[str]]:
@@ -229,10 +251,7 @@ def find_responses(
         finder.launch(s)
         progress("responses", (k + 1) / len(launches))
         if finder.chaotic:
-            return (), (), [
-                f"more than {_MOST} distinct trajectories are left after {n_past} steps: differences grow "
-                "(chaos), or the past is too short to tell"
-            ]  # fmt: skip
+            return (), (), [_too_many(finder, s)]
     finder.settle()
     kept = [q for q, track in enumerate(finder.tracks) if track.merged_into != -1]
 
@@ -264,6 +283,9 @@ def find_responses(
             other = -1 if np.all(np.isnan(gaps)) else int(np.nanargmin(gaps))
             events.append(ResponseEvent("split", track.born, track.begin, k, other))
     if not tracks:
-        finder.notes.append("no trajectory attracts its neighbours over the past that was asked for")
+        finder.notes.append(
+            _too_many(finder, 0) if finder.crowded > _MOST
+            else "no trajectory attracts its neighbours over the past that was asked for"
+        )  # fmt: skip
     responses = tuple(_described(series, track, number) for track in tracks)
     return responses, tuple(sorted(events, key=lambda e: (e.time, e.kind))), finder.notes

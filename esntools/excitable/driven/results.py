@@ -71,7 +71,7 @@ class NonautonomousSaddle:
     Attributes
     ----------
     between : tuple of int
-        The responses that the states on its two sides approach; -1 for none.
+        The responses that two states, on both sides and less than 1e-8 apart, were seen to approach.
     begin : int
         The time of ``states[0]``. It is followed until labels can no longer be told.
     states : ndarray, shape (n_times, n_units)
@@ -80,8 +80,6 @@ class NonautonomousSaddle:
     exponents, intervals : ndarray, shape (k,) and (k, 2)
         The one or two leading conditional exponents with 95 % intervals: the first is positive, and the
         second negative where the solution attracts within the boundary.
-    checked : bool
-        States beside it go to two different responses.
     """
 
     between: tuple[int, int]
@@ -90,7 +88,6 @@ class NonautonomousSaddle:
     normals: FloatArray
     exponents: FloatArray
     intervals: FloatArray
-    checked: bool
 
     def __repr__(self) -> str:
         return (
