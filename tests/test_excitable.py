@@ -227,6 +227,21 @@ def test_destinations_between_two_scanned_amplitudes_are_found() -> None:
     assert all(c["checked"] for c in graph.graph["connections"])
 
 
+def test_attractors_that_only_a_pulse_reaches_are_found() -> None:
+    """Far from the random states, beyond 3, runs end on a cycle around 6."""
+    far = FunctionMap(
+        lambda x, u: np.where(x < 3.0, 0.5 * x, 6.0 - np.tanh(2.0 * (x - 6.0))) + 7.0 * u,
+        lambda x, u: np.where(x < 3.0, 0.5, -2.0 / np.cosh(2.0 * (x - 6.0)) ** 2)[:, None], 1, 1,
+    )  # fmt: skip
+    points = find_fixed_points(FunctionMap(lambda x: 0.5 * x, lambda x: np.array([[0.5]]), 1))
+    assert len(find_landscape(far, fixed_points=points)) == 1
+    graph = excitable_network(far, [[1.0]], fixed_points=points, max_amplitude=1.2, tolerance=1e-9)
+    assert [graph.nodes[k]["kind"] for k in graph] == ["fixed point", "periodic orbit"]
+    assert graph.graph["pulse_table"][0] == [1]
+    assert graph.edges[0, 1]["threshold"] == pytest.approx(3.0 / 7.0, abs=1e-8)
+    assert graph.nodes[1]["share"] == 0.0
+
+
 def test_pulses_from_a_cycle_count_by_their_best_phase() -> None:
     """A unit that alternates weakly drives one that is bistable."""
     network = EchoStateNetwork([[-2.0, 0.0], [0.2, 1.5]], W_in=[[0.0], [1.0]], readout=Readout(np.eye(2)))

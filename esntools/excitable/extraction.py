@@ -247,7 +247,7 @@ def excitable_network(
         )  # fmt: skip
         kicks, landscape = _kicked(
             system, landscape, pulses, rest, pulse_length, _amplitudes(metrics, max_amplitude, n_amplitudes),
-            tolerance, n_random, relax_steps, generator, part(shares["landscape"], shares["input"]),
+            tolerance, starts, n_random, relax_steps, generator, part(shares["landscape"], shares["input"]),
         )  # fmt: skip
     else:
         kicks = scan_pulses(
@@ -327,6 +327,7 @@ def _kicked(
     length: int,
     amplitudes: FloatArray | None,
     tolerance: float,
+    starts: ArrayLike | None,
     n_random: int,
     relax_steps: int,
     rng: np.random.Generator,
@@ -340,10 +341,12 @@ def _kicked(
                 system, landscape, pulses, rest=rest, length=length, amplitudes=amplitudes,
                 tolerance=tolerance, progress=progress,
             )  # fmt: skip
-        if len(kicks.lost) == 0:
+        # Beside chaos a run may stay undecided for no other reason than chance.
+        if len(kicks.lost) == 0 or not all(a.is_point for a in landscape.attractors):
             break
+        seeds = kicks.lost if starts is None else np.vstack([kicks.lost, real_array(starts, "starts")])
         again = find_landscape(
-            system, rest, starts=kicks.lost, fixed_points=landscape.fixed_points, n_random=n_random,
+            system, rest, starts=seeds, fixed_points=landscape.fixed_points, n_random=n_random,
             n_steps=relax_steps, rng=rng,
         )  # fmt: skip
         if len(again) <= len(landscape):
