@@ -9,11 +9,14 @@ import networkx as nx
 import numpy as np
 import pytest
 from flip_flops import trained_flip_flop
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from naive_diagnosis import naive_label, naive_labels, naive_segments, naive_state
 
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network
 from esntools.excitable.diagnosis import Diagnosis, diagnose
+from esntools.excitable.learned import decode, output_margins
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.diagnosis import plot_diagnosis
 from esntools.simulation import drive
@@ -200,6 +203,8 @@ def test_noise_alone() -> None:
     assert "threshold below the noise" in kinds(found)
     # To first order the spread is noise / sqrt(1 - J^2); the threshold is M itself.
     slope = 1.5 * (1.0 - M**2)
+    assert found.segments[0].fault is not None
+    assert found.faults[found.segments[0].fault].edges == ((1, 0),)
     ratio = M / (0.3 / np.sqrt(1.0 - slope**2))
     below = next(f for f in found.faults if f.kind == "threshold below the noise")
     assert f"{ratio:.1f} standard deviations" in below.text
@@ -322,6 +327,38 @@ def replayed(found: Diagnosis, network: EchoStateNetwork) -> None:
             assert not right_from_rest
         if s.cause in ("still relaxing", "fragile edge", "low threshold"):
             assert right_from_rest or deviation > np.linalg.norm(network.step(X[a], task.u[s.step]) - X[a])
+
+
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 6), width=st.integers(1, 3))
+@settings(deadline=None, max_examples=40)
+def test_margins_are_the_smallest_changes_of_reading(seed: int, n: int, width: int) -> None:
+    """No change of the output smaller than its margin is read otherwise; the one towards a rival is."""
+    rng = np.random.default_rng(seed)
+    targets, outputs = rng.standard_normal((n, width)), rng.standard_normal((5, width))
+    margins, read = output_margins(outputs, targets), decode(outputs, targets)
+    for y, margin, own in zip(outputs, margins, read):
+        directions = rng.standard_normal((50, width))
+        directions /= np.linalg.norm(directions, axis=1)[:, None]
+        assert np.all(decode(y + 0.999 * margin * directions, targets) == own)
+        towards = targets - targets[own]
+        size = np.linalg.norm(towards, axis=1)
+        towards[size > 0.0] /= size[size > 0.0, None]
+        assert np.any(decode(y + (1.001 * margin + 1e-9) * towards, targets) != own)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_noisy_runs_have_a_cause_for_everything(seed: int) -> None:
+    network = trained_flip_flop(20, n_bits=2, seed=seed)[0]
+    task = flip_flop(2, 300, pulse_probability=0.08, rng=seed).automaton
+    rng, x, states = np.random.default_rng(seed), np.zeros(20), []
+    for k in range(300):
+        x = network.step(x, task.u[k]) + 0.2 * rng.standard_normal(20)
+        states.append(x)
+    found = diagnose(network, task, np.array(states), noise=0.2)
+    assert found.n_not_attributed == 0
+    assert found.n_wrong_steps == sum(b - a for a, b in naive_segments(task, found.outputs))
+    assert found.causes["noise"][0] > 0
 
 
 def test_misuse_is_refused() -> None:

@@ -165,7 +165,7 @@ def test_misuse_is_refused() -> None:
 def test_the_published_split_state() -> None:
     """Every step of a run of the fixture, against the slow twin: six attractors, one switch at a time."""
     network = published()
-    task = flip_flop(2, 800, pulse_probability=0.02, rng=1)
+    task = flip_flop(2, 400, pulse_probability=0.04, rng=1)
     graph = excitable_network(network, task.pulses)
     run = find_transitions(network, graph, task.u)
     X = np.array([graph.nodes[k]["x"] for k in graph])

@@ -349,6 +349,8 @@ def _place(
     right = expected is not None and learned.state_of(expected) == wanted
     split = wanted if right else learned.state_of(a)
     for place, fault in enumerate(faults):
+        if cause == "noise" and fault.kind == "threshold below the noise" and edge in fault.edges:
+            return place
         if fault.kind == cause and (
             (cause == "missing state" and fault.state == wanted)
             or (cause == "split state" and fault.state == split)

@@ -105,7 +105,9 @@ def name_of(task: AutomatonTask, learned: Learned, attractor: int | None) -> str
     if attractor is None or attractor < 0:
         return "no attractor"
     name = task.names[learned.state_of(attractor)]
-    return f"{attractor} {name}" if name.startswith("(") else f"{attractor} ({name})"
+    if name.startswith("("):
+        return f"{attractor} {name}"
+    return f"{attractor} (state {name})" if name.isdigit() else f"{attractor} ({name})"
 
 
 def low_thresholds(learned: Learned) -> dict[tuple[int, int], float]:
