@@ -240,24 +240,29 @@ def test_slow_outputs_and_grace() -> None:
     assert diagnose(network, task, x0=[-M], grace=late).segments == ()
 
 
-def test_attractors_that_are_no_points() -> None:
-    """Chaos, and nothing at all: told, not refused."""
+def test_no_attractor_at_all() -> None:
+    """Everything escapes: told and drawn, not refused."""
+    task = by_hand(1, 60, {k: [(-1.0) ** (k // 10)] for k in range(0, 60, 10)})
+    escapes = EchoStateNetwork([[2.0]], W_in=[[1.0]], activation="identity", readout=Readout([[1.0]]))
+    lost = diagnose(escapes, task)
+    assert (len(lost.graph), lost.missing, set(lost.causes)) == (0, (0, 1), {"missing state"})
+    assert "no attractor was found" in lost.text()
+    json.dumps(lost.document(), allow_nan=False)
+    near = plot_diagnosis(lost).child_axes
+    assert len(near) == 2 + min(3, len(lost.segments))
+    assert "missing state" in near[1].get_title("left")
+
+
+@pytest.mark.slow
+def test_chaos() -> None:
     task = by_hand(1, 60, {k: [(-1.0) ** (k // 10)] for k in range(0, 60, 10)})
     chaos = EchoStateNetwork([[4.0]], W_in=[[1.0]], activation="sine", readout=Readout([[1.0]]))
     found = diagnose(chaos, task)
     assert [d for _, d in found.graph.nodes(data="kind")] == ["chaos"]
     assert set(found.causes) == {"missing state", "wobbling output"}
     assert "no point or cycle" in found.text()
-    escapes = EchoStateNetwork([[2.0]], W_in=[[1.0]], activation="identity", readout=Readout([[1.0]]))
-    lost = diagnose(escapes, task)
-    assert (len(lost.graph), lost.missing, set(lost.causes)) == (0, (0, 1), {"missing state"})
-    assert "no attractor was found" in lost.text()
-    for diagnosis in (found, lost):
-        json.dumps(diagnosis.document(), allow_nan=False)
-        assert len(plot_diagnosis(diagnosis).child_axes) == 5
-    assert (
-        plot_diagnosis(diagnose(bits(1, 3.0), task)).child_axes[0].get_title("left") == "all 60 outputs right"
-    )
+    json.dumps(found.document(), allow_nan=False)
+    assert len(plot_diagnosis(found).child_axes) == 5
 
 
 def test_wrong_start() -> None:
@@ -272,11 +277,11 @@ def test_wrong_start() -> None:
     assert diagnose(bits(1, 1.0), task).correct
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_causes_replayed_by_the_slow_twin(seed: int) -> None:
     """Hasty pulses on small trained networks: every wrong step is in a segment, every cause holds."""
     network = trained_flip_flop(20, n_bits=2, seed=seed)[0]
-    task = flip_flop(2, 60, pulse_probability=0.25, rng=seed).automaton
+    task = flip_flop(2, 40, pulse_probability=0.3, rng=seed).automaton
     graph = excitable_network(network, task.pulses, n_random=32, n_amplitudes=16)
     found = diagnose(network, task, graph=graph)
     replayed(found, network)
@@ -330,7 +335,7 @@ def replayed(found: Diagnosis, network: EchoStateNetwork) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 6), width=st.integers(1, 3))
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_margins_are_the_smallest_changes_of_reading(seed: int, n: int, width: int) -> None:
     """No change of the output smaller than its margin is read otherwise; the one towards a rival is."""
     rng = np.random.default_rng(seed)

@@ -85,7 +85,7 @@ def traffic() -> nx.DiGraph:
     interval=st.integers(1, 4),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=20)
 def test_path_follows_the_edges(n: int, kinds: int, p: float, interval: int, seed: int) -> None:
     """A walk on the graph itself, symbol by symbol."""
     rng = np.random.default_rng(seed)
@@ -126,7 +126,7 @@ def test_symbols_of_an_automaton() -> None:
 
 
 @given(n_bits=st.integers(1, 4), seed=st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=20)
 def test_flip_flop_as_an_automaton(n_bits: int, seed: int) -> None:
     """The states named by the path are the target; what the automaton says of pulses together agrees."""
     flips = flip_flop(n_bits, 50, pulse_probability=0.4, rng=seed)

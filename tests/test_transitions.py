@@ -65,11 +65,11 @@ def test_dwells_and_switches_counted_by_hand() -> None:
 
 def test_every_step_against_the_slow_twin() -> None:
     """Between pulses no step is looked up, and none needs to be."""
-    network = trained_flip_flop(40, n_bits=2, seed=1)[0]
-    task = flip_flop(2, 60, pulse_probability=0.1, rng=3)
+    network = trained_flip_flop(24, n_bits=2, seed=1)[0]
+    task = flip_flop(2, 30, pulse_probability=0.15, rng=3)
     graph = excitable_network(network, task.pulses, n_random=64)
     X = np.array([graph.nodes[k]["x"] for k in graph])
-    labels, states = naive_labels(network, task.u, np.zeros(40), X)
+    labels, states = naive_labels(network, task.u, np.zeros(24), X)
     run = find_transitions(network, graph, task.u)
     assert run.labels.tolist() == labels
     given = find_transitions(network, graph, task.u, states=np.array(states))
