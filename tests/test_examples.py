@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
+SLOW = ("plot_diagnosis",)
 
 
 def test_there_are_examples() -> None:
     assert 10 <= len(EXAMPLES) <= 12
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(p, marks=[pytest.mark.slow, pytest.mark.ci] * (p.stem in SLOW), id=p.stem)
+        for p in EXAMPLES
+    ],
+)
 def test_example_runs(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -22,7 +22,7 @@ __all__ = ["PhasePlane", "phase_plane"]
 # Steps after a pulse that belong to the switch rather than to the rest that follows.
 _SWITCH: Final = 5
 # Multiplications that the labels of a picture may take, about: some seconds.
-_WORK: Final = 4e10
+_WORK: Final = 1.5e10
 #: Attractors nearer to each other than this fraction of the picture would cover each other.
 _APART: Final = 0.12
 #: Anchors of the surface nearer than this would tear it.
@@ -145,7 +145,7 @@ def phase_plane(
     paths : sequence of array_like, shape (n_steps, n_units) each, optional
         Switches, each from an attractor onwards, as `esntools.study.pulse_paths` returns them.
     resolution : int, optional
-        Grid points along each coordinate. Default: up to 80, fewer for a large network.
+        Grid points along each coordinate. Default: up to 160, fewer for a large network.
     progress : callable, optional
 
     Returns
@@ -174,7 +174,7 @@ def phase_plane(
     n = system.n_units
     if resolution is None:
         # Some 150 steps for a state to arrive.
-        resolution = int(np.clip(np.sqrt(_WORK / (150.0 * n * n)), 24, 80))
+        resolution = int(np.clip(np.sqrt(_WORK / (150.0 * n * n)), 24, 160))
     whole_number(resolution, "resolution", 2)
     X = np.concatenate([a.states for a in landscape.attractors])
     saddles = [s for s in landscape.saddles if s.n_unstable == 1]
