@@ -50,6 +50,8 @@ class AutomatonTask:
         Names of the symbols.
     initial : int or None
         The state before the first step; None where the first input sets it, as in a flip-flop.
+    pulse_length : int
+        Steps that a pulse lasts; the state changes at its first.
     """
 
     u: FloatArray
@@ -61,6 +63,7 @@ class AutomatonTask:
     names: tuple[str, ...]
     symbols: tuple[str, ...]
     initial: int | None = None
+    pulse_length: int = 1
 
     def __post_init__(self) -> None:
         steps, kinds, n = len(self.u), len(self.pulses), len(self.states)
@@ -301,6 +304,7 @@ def automaton_task(
     *,
     pulse_probability: float = 0.02,
     pulse_interval: int = 1,
+    pulse_length: int = 1,
     outputs: ArrayLike | Mapping[Any, ArrayLike] | None = None,
     inputs: ArrayLike | Mapping[Any, ArrayLike] | None = None,
     initial: Hashable | None = None,
@@ -319,7 +323,9 @@ def automaton_task(
     pulse_probability : float
         Default 0.02.
     pulse_interval : int
-        Least number of steps from one pulse to the next. Default 1.
+        Least number of steps from the beginning of one pulse to the next. Default 1.
+    pulse_length : int
+        Steps that a pulse lasts; the target changes at its first. Default 1.
     outputs : array_like, shape (n_states, n_outputs), or mapping of nodes, optional
         The target of every state, in the order of ``graph.nodes``. Default: unit vectors.
     inputs : array_like, shape (n_symbols, n_inputs), or mapping of symbols, optional
@@ -352,7 +358,8 @@ def automaton_task(
     if not nodes:
         raise InvalidInputError("graph", "no node", "an automaton needs a state at least")
     n_steps = whole_number(n_steps, "n_steps")
-    pulse_interval = whole_number(pulse_interval, "pulse_interval")
+    pulse_length = whole_number(pulse_length, "pulse_length")
+    pulse_interval = max(whole_number(pulse_interval, "pulse_interval"), pulse_length)
     if not 0.0 < real_number(pulse_probability, "pulse_probability") <= 1.0:
         raise InvalidInputError("pulse_probability", str(pulse_probability), "must lie in (0, 1]")
     position = {node: i for i, node in enumerate(nodes)}
@@ -386,8 +393,10 @@ def automaton_task(
     last = -pulse_interval
     for k in range(n_steps):
         if pulsed[k] and k - last >= pulse_interval:
-            last, u[k] = k, pulses[drawn[k]]
+            last, u[k : k + pulse_length] = k, pulses[drawn[k]]
             state = int(transitions[state, drawn[k]])
         path[k] = state
     names, words = tuple(map(str, nodes)), tuple(map(str, symbols))
-    return AutomatonTask(u, states[path], pulses, states, transitions, path, names, words, start)
+    return AutomatonTask(
+        u, states[path], pulses, states, transitions, path, names, words, start, pulse_length
+    )

@@ -265,6 +265,27 @@ def test_chaos() -> None:
     assert len(plot_diagnosis(found).child_axes) == 5
 
 
+def test_a_pulse_may_last() -> None:
+    """0.8 is too weak in one step and enough in three: neither is taken for the other."""
+    graph = nx.DiGraph([("off", "on", {"symbol": "+"}), ("on", "off", {"symbol": "-"})])
+    options = {
+        "outputs": [[-1.0], [1.0]],
+        "inputs": {"+": [1.0], "-": [-1.0]},
+        "rng": 1,
+        "pulse_interval": 12,
+    }
+    short = diagnose(bits(1, 0.8), automaton_task(graph, 200, pulse_probability=0.1, **options))
+    assert kinds(short) == ["threshold above the pulse"] * 2
+    assert set(short.causes) == {"threshold above the pulse"}
+    task = automaton_task(graph, 200, pulse_probability=0.1, pulse_length=3, **options)
+    long = diagnose(bits(1, 0.8), task)
+    np.testing.assert_array_equal(long.learned.table, task.transitions)
+    assert set(long.causes) == {"slow output"}
+    starts = [k for k in range(200) if np.any(task.u[k]) and not np.any(task.u[k - 1])]
+    assert {s.step for s in long.segments} <= set(starts)
+    assert diagnose(bits(1, 0.8), task, grace=3).correct
+
+
 def test_wrong_start() -> None:
     graph = nx.DiGraph([("off", "on", {"symbol": "+"}), ("on", "off", {"symbol": "-"})])
     task = automaton_task(

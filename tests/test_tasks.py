@@ -83,10 +83,11 @@ def traffic() -> nx.DiGraph:
     kinds=st.integers(1, 4),
     p=st.floats(0.05, 1.0),
     interval=st.integers(1, 4),
+    length=st.integers(1, 3),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(deadline=None, max_examples=20)
-def test_path_follows_the_edges(n: int, kinds: int, p: float, interval: int, seed: int) -> None:
+def test_path_follows_the_edges(n: int, kinds: int, p: float, interval: int, length: int, seed: int) -> None:
     """A walk on the graph itself, symbol by symbol."""
     rng = np.random.default_rng(seed)
     graph = nx.MultiDiGraph()
@@ -96,12 +97,17 @@ def test_path_follows_the_edges(n: int, kinds: int, p: float, interval: int, see
         for symbol in range(kinds):
             if rng.random() < 0.6 and (node, symbol) != (0, 0):
                 graph.add_edge(node, int(rng.integers(n)), symbol=symbol)
-    task = automaton_task(graph, 60, pulse_probability=p, pulse_interval=interval, rng=seed)
-    state, last = 0, -interval
+    task = automaton_task(
+        graph, 60, pulse_probability=p, pulse_interval=interval, pulse_length=length, rng=seed
+    )
+    state, last = 0, -max(interval, length)
     for k in range(60):
         pulsed = np.flatnonzero(task.u[k])
         assert len(pulsed) <= 1
-        if len(pulsed):
+        if k - last < length:
+            # The same pulse goes on.
+            np.testing.assert_array_equal(task.u[k], task.u[last])
+        elif len(pulsed):
             assert k - last >= interval
             last, symbol = k, task.symbols[int(pulsed[0])]
             out = [t for _, t, d in graph.out_edges(state, data=True) if str(d["symbol"]) == symbol]
@@ -165,7 +171,8 @@ def test_automata_that_are_refused() -> None:
             automaton_task(graph, 5)
     for arguments, words in (
         ({"n_steps": 0}, "n_steps"), ({"pulse_probability": 0.0}, "pulse_probability"),
-        ({"pulse_interval": 0}, "pulse_interval"), ({"initial": "blue"}, "initial"),
+        ({"pulse_interval": 0}, "pulse_interval"), ({"pulse_length": 0}, "pulse_length"),
+        ({"initial": "blue"}, "initial"),
         ({"outputs": [[1.0], [1.0], [0.0]]}, "'red' and 'green' are alike"),
         ({"outputs": [[1.0]]}, "outputs"),
         ({"inputs": {"go": [1.0], "slow": [2.0]}}, "nothing for 'stop'"),

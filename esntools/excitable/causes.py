@@ -12,7 +12,7 @@ import numpy as np
 
 from esntools._typing import BoolArray, FloatArray, IntArray
 from esntools.excitable.faults import Fault, name_of
-from esntools.excitable.learned import Learned, decode
+from esntools.excitable.learned import Learned, decode, pulsed
 from esntools.excitable.transitions import Transitions
 from esntools.network import EchoStateNetwork
 from esntools.simulation import drive
@@ -61,11 +61,11 @@ class ErrorSegment:
     expected : int or None
         Where the same pulse leads from rest at `source`.
     wait : int or None
-        Steps from the pulse before to that step.
+        Steps from the last one of the pulse before to that step.
     deviation : float or None
         Distance of the state before that step from its attractor (2-norm).
     move : float or None
-        How far the pulse moves the attractor's state in its one step.
+        How far the pulse moves the attractor's state while it lasts.
     needed : int or None
         After how many steps from the pulse before the same pulse would have led to the right state, and at
         every longer wait tried, up to 256; where from rest it does.
@@ -110,6 +110,7 @@ class Run:
     x0: FloatArray | None
     decoded: IntArray
     judged: BoolArray
+    pulses: list[tuple[int, int]]
 
     def on(self, attractor: int) -> FloatArray:
         """Return the states of an attractor; some hundreds of one that is no point or cycle."""
@@ -119,6 +120,10 @@ class Run:
             silence = np.zeros((_ON_CHAOS, self.network.n_inputs))
             states = np.asarray(drive(self.network, silence, states[0]).states)
         return states
+
+    def pulsed(self, x: FloatArray, step: int) -> FloatArray:
+        """Return where the pulse that begins at a step takes a state."""
+        return pulsed(self.network, x, self.task.u[step], self.task.pulse_length)
 
     def before(self, step: int) -> FloatArray | None:
         return self.x0 if step == 0 else self.states[step - 1]
@@ -180,7 +185,7 @@ def _with_waits(run: Run, segments: list[ErrorSegment]) -> list[ErrorSegment]:
             for _ in range(wait - done):
                 x = run.network.step(x, np.zeros(run.network.n_inputs))
             done = wait
-            rows.append(run.network.step(x, run.task.u[s.step]))
+            rows.append(run.pulsed(x, s.step))
         asked.append(place)
     if not asked:
         return segments
@@ -206,13 +211,13 @@ def _destinations(run: Run, roots: list[int]) -> dict[tuple[int, int], int]:
             continue
         for k in run.learned.holders[run.learned.state_of(a)]:
             asked.append((k, root))
-            starts.append(run.network.step(run.at_rest(k, root), run.task.u[root]))
+            starts.append(run.pulsed(run.at_rest(k, root), root))
     # The last is the same step of the network from the run's own state: it differs where there is noise.
     for root in roots:
         x = run.before(root)
         if x is not None and not run.transitions.own:
             asked.append((-1, root))
-            starts.append(run.network.step(x, run.task.u[root]))
+            starts.append(run.pulsed(x, root))
     if not starts:
         return {}
     return dict(zip(asked, (int(k) for k in run.label(np.array(starts)))))
@@ -232,9 +237,9 @@ def _wait(run: Run, step: int) -> int | None:
 
 def _while_right(run: Run, start: int, stop: int) -> ErrorSegment:
     """The run is in the right basin; its output is wrong all the same."""
-    task, labels, events = run.task, run.transitions.labels, run.transitions.events
-    place = int(np.searchsorted(events, start, side="right")) - 1
-    step = 0 if place < 0 else int(events[place])
+    task, labels = run.task, run.transitions.labels
+    begun = [k for k, _ in run.pulses if k <= start]
+    step = begun[-1] if begun else 0
     target = int(labels[start])
     source = None if step == 0 else int(labels[step - 1])
     cause = "slow output"
@@ -271,7 +276,7 @@ def _from_root(
     if a >= 0 and x is not None:
         rest = run.at_rest(a, root)
         deviation = float(np.linalg.norm(x - rest))
-        move = float(np.linalg.norm(run.network.step(rest, task.u[root]) - rest))
+        move = float(np.linalg.norm(run.pulsed(rest, root) - rest))
     symbols = task.parts(task.u[root]) or ()
     cause = _cause(run, faults, low, destinations, root, (a, b), deviation, move)
     return ErrorSegment(

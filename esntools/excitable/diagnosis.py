@@ -18,7 +18,7 @@ from esntools.excitable.extraction import excitable_network
 from esntools.excitable.faults import Fault, find_faults, low_thresholds, name_of
 from esntools.excitable.landscape import Landscape, find_landscape
 from esntools.excitable.learned import Learned, decode, learn
-from esntools.excitable.transitions import Transitions, find_transitions, labeller_of
+from esntools.excitable.transitions import Transitions, find_transitions, labeller_of, pulses_of
 from esntools.network import EchoStateNetwork
 from esntools.simulation import Trajectory, drive
 from esntools.tasks import AutomatonTask, FlipFlop
@@ -373,7 +373,7 @@ def diagnose(
             progress=lambda label, f: progress(label, 0.4 * f),
         )  # fmt: skip
         graph = excitable_network(
-            network, task.pulses, landscape=landscape, rng=rng,
+            network, task.pulses, pulse_length=task.pulse_length, landscape=landscape, rng=rng,
             progress=lambda label, f: progress(label, 0.4 + 0.3 * f),
         )  # fmt: skip
     elif np.any(np.asarray(graph.graph.get("rest", 0.0)) != 0.0):
@@ -392,16 +392,18 @@ def diagnose(
             start = X[learned.holders[task.initial][0]]
         start = np.zeros(network.n_units) if start is None else start
         states = drive(network, task.u, start).states
-    transitions = find_transitions(network, space, task.u, states=states, pulses=task.pulses)
+    transitions = find_transitions(
+        network, space, task.u, states=states, pulses=task.pulses, pulse_length=task.pulse_length
+    )
     progress("transitions", 0.95)
     outputs = np.asarray(network.output(states))
-    judged = np.ones(task.n_steps, dtype=np.bool_)
-    for k in transitions.events if grace else ():
+    judged, pulses = np.ones(task.n_steps, dtype=np.bool_), pulses_of(task.u, task.pulse_length)
+    for k, _ in pulses if grace else ():
         judged[k : k + grace] = False
     faults = find_faults(network, task, graph, learned, X, noise)
     at = Run(
         network, task, graph, learned, transitions, label, states, outputs, start,
-        decode(outputs, task.states), judged,
+        decode(outputs, task.states), judged, pulses,
     )  # fmt: skip
     segments = find_segments(at, faults, set(low_thresholds(learned)))
     faults, segments = with_counts(task, learned, faults, segments)

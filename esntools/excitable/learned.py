@@ -16,7 +16,7 @@ from esntools.excitable.state_kicks import kick_thresholds
 from esntools.network import EchoStateNetwork
 from esntools.tasks import AutomatonTask
 
-__all__ = ["Learned", "decode", "learn", "output_margins"]
+__all__ = ["Learned", "decode", "learn", "output_margins", "pulsed"]
 
 #: Amplitudes at which a move is looked at again.
 _AMPLITUDES: Final = (0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35, 1.5)
@@ -58,6 +58,13 @@ class Learned:
     def state_of(self, attractor: int) -> int:
         """Return the task state of an attractor; -1 for none."""
         return int(self.stands_for[attractor]) if attractor >= 0 else -1
+
+
+def pulsed(network: EchoStateNetwork, X: FloatArray, u: FloatArray, length: int) -> FloatArray:
+    """Return the states after `length` steps of an input."""
+    for _ in range(length):
+        X = network.step(X, u)
+    return X
 
 
 def decode(outputs: FloatArray, states: FloatArray) -> IntArray:
@@ -104,7 +111,7 @@ def learn(
     def reached(i: IntArray, p: IntArray, g: FloatArray) -> IntArray:
         if len(i) == 0:
             return np.zeros(0, dtype=np.intp)
-        return label(network.step(X[i], g[:, None] * task.pulses[p]))
+        return label(pulsed(network, X[i], g[:, None] * task.pulses[p], task.pulse_length))
 
     i, p = (a.ravel() for a in np.meshgrid(np.arange(K), np.arange(P), indexing="ij"))
     table = reached(i, p, np.ones(len(i))).reshape(K, P)

@@ -13,7 +13,7 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from esntools._typing import FloatArray, IntArray, Progress, no_progress
-from esntools.arguments import real_array
+from esntools.arguments import real_array, whole_number
 from esntools.basins.attractors import point_attractor, polish_cycle
 from esntools.basins.labelling import ESCAPED, UNDECIDED, Labeller
 from esntools.basins.statistics import wilson_interval
@@ -23,7 +23,7 @@ from esntools.network import EchoStateNetwork
 from esntools.simulation import Trajectory, drive
 from esntools.threads import one_blas_thread
 
-__all__ = ["Dwell", "Switch", "Transitions", "find_transitions", "labeller_of"]
+__all__ = ["Dwell", "Switch", "Transitions", "find_transitions", "labeller_of", "pulses_of"]
 
 #: A state this close to a node of a graph, as a fraction of the distance to the nearest other known point.
 _ARRIVED: Final = 0.01
@@ -290,6 +290,7 @@ def find_transitions(
     states: ArrayLike | Trajectory | None = None,
     pulses: ArrayLike | None = None,
     rest: ArrayLike | None = None,
+    pulse_length: int | None = None,
     progress: Progress = no_progress,
 ) -> Transitions:
     r"""Read a driven run as dwells in basins of the network at rest, and switches between them.
@@ -313,6 +314,9 @@ def find_transitions(
         What to recognise inputs by; by default the pulses of the graph, else plus and minus every unit input.
     rest : array_like, shape (n_inputs,), optional
         The input between pulses; by default that of the graph, else zero.
+    pulse_length : int, optional
+        Steps that a pulse lasts, by default those of the graph, else 1: all of them get the label of the
+        last, so that a switch is one, at the first.
     progress : callable, optional
 
     Returns
@@ -346,6 +350,7 @@ def find_transitions(
         raise InvalidInputError("u", f"shape {u.shape}", f"must be (n_steps, n_inputs = {network.n_inputs})")
     X, label = labeller_of(network, space)
     rows, length = _pulses(network, space, pulses)
+    length = length if pulse_length is None else whole_number(pulse_length, "pulse_length")
     run, own = _run(network, u, x0, states)
     quiet = _rest(network, space, rest)
     events = np.flatnonzero(np.any(u != quiet, axis=1))
@@ -358,8 +363,8 @@ def find_transitions(
         found[part] = label(run[asked[part]])
         progress("transitions", min(1.0, (start + 512) / len(asked)))
     labels[:] = np.repeat(found, np.diff(np.append(asked, len(u))))
-    if own and length > 1:
-        labels = _through_pulses(labels, u - quiet, length)
+    for start, stop in pulses_of(u - quiet, length) if length > 1 else ():
+        labels[start:stop] = labels[stop - 1]
     dwells = _dwells(labels)
     switches = []
     for before, after in itertools.pairwise(dwells):
@@ -397,19 +402,17 @@ def find_transitions(
     )  # fmt: skip
 
 
-def _through_pulses(labels: IntArray, u: FloatArray, length: int) -> IntArray:
-    """Give every step of a pulse of `length` equal inputs the label of its last one."""
-    labels, k = labels.copy(), 0
-    while k < len(labels):
+def pulses_of(u: FloatArray, length: int) -> list[tuple[int, int]]:
+    """Return (start, stop) of every pulse: up to `length` equal inputs that are not at rest."""
+    out, k = [], 0
+    while k < len(u):
+        stop = k + 1
         if np.any(u[k] != 0.0):
-            stop = k + 1
-            while stop < min(k + length, len(labels)) and np.array_equal(u[stop], u[k]):
+            while stop < min(k + length, len(u)) and np.array_equal(u[stop], u[k]):
                 stop += 1
-            labels[k:stop] = labels[stop - 1]
-            k = stop
-        else:
-            k += 1
-    return labels
+            out.append((k, stop))
+        k = stop
+    return out
 
 
 def _run(
