@@ -198,6 +198,8 @@ class Landing:
     kick : ndarray, shape (n_units,)
     normals : ndarray, shape (k, n_units)
         Orthonormal rows: the normal space of the manifold at x + kick.
+    sides : ndarray, shape (n_units, k)
+        Small changes of the kick that move the run off the saddle along each covector of the anchor alike.
     alignment : float
         The cosine between the kick and the shortest one on the tangent space there.
     gap : float
@@ -209,6 +211,7 @@ class Landing:
 
     kick: FloatArray
     normals: FloatArray
+    sides: FloatArray
     alignment: float
     gap: float
     anchor: Anchor
@@ -343,6 +346,16 @@ class Horizons:
                 found.append(landing)
         return found
 
+    def _sides(self, z: FloatArray, anchor: Anchor, m: int, allowed: Allowed) -> FloatArray:
+        states, gains = self._path(z, m)
+        k = len(anchor.left)
+        Q, inverse = self._pull(states[:-1], gains, anchor.left, np.eye(k))
+        if not (np.all(np.isfinite(Q)) and np.all(np.isfinite(inverse))):
+            return np.zeros((len(z), k))
+        if allowed.basis is None:
+            return np.asarray(Q.T @ inverse)
+        return np.asarray(allowed.basis @ np.linalg.lstsq(Q @ allowed.basis, inverse, rcond=1e-10)[0])
+
     def _follow(
         self, x: FloatArray, d: FloatArray, anchor: Anchor, allowed: Allowed, tol: float
     ) -> Landing | None:
@@ -366,7 +379,8 @@ class Horizons:
                 if goal is None:
                     return None
                 cosine = float(goal @ d) / (float(np.linalg.norm(goal)) * size)
-                return Landing(d, Q, min(cosine, 1.0), gap / far, anchor, n_turns)
+                sides = self._sides(x + d, anchor, m, allowed)
+                return Landing(d, Q, sides, min(cosine, 1.0), gap / far, anchor, n_turns)
             idle = 0 if gap < 0.9 * best or gap < 0.05 * far else idle + 1
             best = min(best, gap)
             if horizon >= 4 and idle >= _PATIENCE:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
@@ -20,7 +21,12 @@ __all__ = ["Candidate", "Hunt", "Probes", "land_all", "point_anchors", "probe"]
 # Where along a kick the labels are looked at; an earlier crossing is met by one of the first.
 _FRACTIONS: Final = np.array([0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.96, 0.99, 0.9995, 1.0005, 1.002])
 # How far beside a corner of several basins the wedges between its sheets are looked for.
-_ASIDE: Final = (2e-4, 5e-3, 3e-2)
+_ASIDE: Final = (2e-4, 5e-3, 3e-2, 0.12)
+# Pairs of directions of one landing between which thin layers are looked for, and how closely.
+_PAIRS: Final = 8
+_HALVINGS: Final = 12
+# Directions with the same end and as far aside that are looked at closely.
+_ALIKE: Final = 2
 # How much nearer to the corner they are taken then.
 _CLOSER: Final = (1.0 / 8.0, 1.0 / 64.0)
 # Kicks that are narrowed down for one target.
@@ -86,18 +92,64 @@ class Probes:
 
 
 def _directions(landing: Landing, allowed: Allowed, rng: np.random.Generator) -> FloatArray:
-    """Return unit directions: of the kick, and beside it into the wedges of a corner."""
+    """Return unit directions: of the kick, and beside it into the wedges of an edge."""
     v = landing.kick / np.linalg.norm(landing.kick)
     k = len(landing.normals)
     if k == 1:
         return np.asarray(v[None])
     signs = np.array(np.meshgrid(*[[-1.0, 1.0]] * k)).reshape(k, -1).T / np.sqrt(k)
-    weights = np.vstack([np.eye(k), -np.eye(k), signs, rng.standard_normal((4 * k, k))])
-    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    size = float(np.linalg.norm(landing.kick))
-    D = landing.kick + size * np.vstack([aside * weights @ landing.normals for aside in _ASIDE])
+    weights = np.vstack([np.eye(k), -np.eye(k), signs, rng.standard_normal((8 * k, k))])
+    # Directions that are alike here, and such as leave the edge's own saddle alike: there the wedges that
+    # are thin here are wide.
+    sides = np.vstack([weights @ landing.normals, weights @ landing.sides.T])
+    sides = allowed.project(landing.kick + sides) - landing.kick if allowed.basis is not None else sides
+    sides /= np.maximum(np.linalg.norm(sides, axis=1, keepdims=True), 1e-300)
+    D = landing.kick + float(np.linalg.norm(landing.kick)) * np.vstack([aside * sides for aside in _ASIDE])
     D = np.vstack([landing.kick[None], allowed.project(D)])
     return np.asarray(D / np.linalg.norm(D, axis=1, keepdims=True))
+
+
+def _telling(labels: IntArray, aside: IntArray) -> IntArray:
+    """Return the rows of a landing that are worth a closer look: two for each label and distance aside."""
+    keep = [0]
+    for value in np.unique(labels):
+        for step in np.unique(aside):
+            keep += np.flatnonzero((labels == value) & (aside == step))[:_ALIKE].tolist()
+    return np.unique(np.array(keep, dtype=np.intp))
+
+
+def _layers(
+    label: Callable[[FloatArray], IntArray],
+    x: FloatArray,
+    V: FloatArray,
+    owners: IntArray,
+    sizes: FloatArray,
+    ends: IntArray,
+    rng: np.random.Generator,
+) -> tuple[FloatArray, IntArray]:
+    """Halve the angles between directions of one landing with different ends; return those of a third."""
+    pairs: list[tuple[int, int]] = []
+    for owner in np.unique(owners):
+        own = rng.permutation(np.flatnonzero(owners == owner))
+        apart = [(int(a), int(b)) for a, b in itertools.pairwise(own) if ends[a] != ends[b]]
+        pairs += apart[:_PAIRS]
+    if not pairs:
+        return V[:0], owners[:0]
+    left, right = (np.array([pair[k] for pair in pairs], dtype=np.intp) for k in (0, 1))
+    A, B, place, found = V[left], V[right], left, []
+    a, b = ends[left], ends[right]
+    for _ in range(_HALVINGS):
+        middle = A + B
+        middle /= np.linalg.norm(middle, axis=1, keepdims=True)
+        m = label(x + 1.002 * sizes[place, None] * middle)
+        third = (m != a) & (m != b)
+        found += [(middle[k], int(place[k])) for k in np.flatnonzero(third)]
+        is_a = m == a
+        A, B = np.where(is_a[:, None], middle, A), np.where(is_a[:, None], B, middle)
+        a, b = np.where(is_a, m, a), np.where(is_a, b, m)
+    if not found:
+        return V[:0], owners[:0]
+    return np.array([v for v, _ in found]), np.array([k for _, k in found], dtype=np.intp)
 
 
 def probe(
@@ -106,14 +158,30 @@ def probe(
     landings: Sequence[Landing],
     allowed: Allowed,
     rng: np.random.Generator,
+    wanted: Sequence[int] = (),
 ) -> Probes:
-    """Label states along the kicks of the landings, and along others beside those onto corners."""
+    """Label states along the kicks of the landings, and along others beside those onto edges.
+
+    Where a wanted label is met by none of them, thin layers are looked for between two others.
+    """
     rows = [_directions(landing, allowed, rng) for landing in landings]
     owners = np.repeat(np.arange(len(rows)), [len(r) for r in rows]).astype(np.intp)
     V = np.vstack(rows) if rows else np.zeros((0, len(x)))
-    sizes = (
-        np.array([float(np.linalg.norm(landing.kick)) for landing in landings])[owners] if rows else V[:, 0]
-    )
+    sizes = np.array([float(np.linalg.norm(landings[int(i)].kick)) for i in owners])
+    if len(V) > len(landings):
+        ends = label(x + 1.002 * sizes[:, None] * V)
+        kept = []
+        for k, own in enumerate(rows):
+            first = int(np.argmax(owners == k))
+            aside = (np.arange(len(own)) - 1) * len(_ASIDE) // max(1, len(own) - 1)
+            kept.append(first + _telling(ends[first : first + len(own)], aside))
+        chosen = np.concatenate(kept)
+        if not set(wanted) <= set(ends.tolist()):
+            extra, places = _layers(label, x, V, owners, sizes, ends, rng)
+            chosen = np.append(chosen, len(V) + np.arange(len(extra)))
+            V, owners = np.vstack([V, extra]), np.append(owners, owners[places])
+            sizes = np.append(sizes, sizes[places])
+        V, owners, sizes = V[chosen], owners[chosen], sizes[chosen]
     labels = np.zeros((len(V), len(_FRACTIONS)), dtype=np.intp)
     if len(V):
         radii = sizes[:, None] * _FRACTIONS
@@ -157,7 +225,8 @@ class Hunt:
             for landing in land_all(self.horizons, search.x, among, search.allowed, progress)
             if np.linalg.norm(landing.kick) <= self.far
         ]
-        probes = probe(self._label, search.x, landings, search.allowed, self.rng)
+        wanted = [] if search.target is None else [search.target]
+        probes = probe(self._label, search.x, landings, search.allowed, self.rng, wanted)
         self.found += narrowed(search, probes, self.tol)
 
     def join(self, rays: Rays, max_iterations: int, progress: Progress) -> None:

@@ -49,9 +49,11 @@ class _Source:
         self.x: FloatArray = np.array(labels.attractors[k].states[phase])
         self.probes: Probes | None = None
 
-    def look(self, horizons: Horizons, among: Sequence[Anchor], progress: Progress) -> None:
+    def look(
+        self, horizons: Horizons, among: Sequence[Anchor], targets: Sequence[int], progress: Progress
+    ) -> None:
         landings = land_all(horizons, self.x, among, self.allowed, progress)
-        self.probes = probe(self.labels.label, self.x, landings, self.allowed, self.rng)
+        self.probes = probe(self.labels.label, self.x, landings, self.allowed, self.rng, targets)
 
     def search(self, target: int) -> Search:
         return Search(self.labels, self.x, self.k, target, self.allowed)
@@ -178,8 +180,9 @@ def kick_thresholds(
     -------
     tuple of dict
         One for every pair with a kick, sorted by source and target: ``metric``, ``source``, ``target``,
-        ``threshold`` (an upper bound: found), ``lower`` (0: nothing is proved here), ``checked`` (replayed:
-        1.001 times the kick lands in the target, 0.999 times does not), ``kick`` (list), ``alignment`` (with
+        ``threshold`` (an upper bound: found; the kick itself leads to the target), ``lower`` (0: nothing is
+        proved here), ``checked`` (replayed: 1.001 times the kick lands in the target, 0.999 times does not;
+        false only where a kick that passes is more than twice as long), ``kick`` (list), ``alignment`` (with
         the normal of the boundary; None where it is not known), ``saddle`` (position in
         ``landscape.saddles``, or None), ``direct`` (the smallest such kick across the stable manifold of a
         saddle with one unstable direction; larger than the threshold where an edge is nearer; None where none
@@ -237,15 +240,14 @@ def kick_thresholds(
             if box is not None:
                 limits = np.minimum(box[0] - x, 0.0), np.maximum(box[1] - x, 0.0)
             source = _Source(labels, i, phase, Allowed(len(x), basis, limits), generator)
-            source.look(horizons, among, _part(progress, done / len(sources), 0.7 / len(sources)))
+            source.look(horizons, among, targets, _part(progress, done / len(sources), 0.7 / len(sources)))
             for j in targets:
                 found = source.replayed(j, source.from_saddles(j, tol))
                 if not any(good and c.alignment > 0.99 for c, good in found):
                     more = source.from_rays(j, landscape, n_starts, tol, max_iterations)
                     found += source.replayed(j, more)
                 if found:
-                    # Kicks that do as they say first, then the shortest.
-                    chosen, good = min(found, key=lambda pair: (not pair[1], pair[0].high))
+                    chosen, good = _chosen(found)
                     row = _connection(source, j, chosen, good, metric, landscape)
                     across = [c.high for c, good in found if good and c.n_unstable == 1]
                     row["direct"] = float(min(across)) if across else None
@@ -262,10 +264,20 @@ def _part(progress: Progress, start: float, width: float) -> Progress:
     return lambda _, fraction: progress("kicks of the state", start + width * fraction)
 
 
+def _chosen(found: Sequence[tuple[Candidate, bool]]) -> tuple[Candidate, bool]:
+    """Return the shortest kick whose replay goes as it should; a far shorter one in a thin layer instead."""
+    shortest = min(found, key=lambda pair: pair[0].high)
+    replayed = [pair for pair in found if pair[1]]
+    if not replayed:
+        return shortest
+    best = min(replayed, key=lambda pair: pair[0].high)
+    return shortest if shortest[0].high < 0.5 * best[0].high else best
+
+
 def _connection(
     source: _Source, target: int, best: Candidate, checked: bool, metric: str, landscape: Landscape
 ) -> dict[str, Any]:
-    notes = [] if checked else ["the replay failed: the boundary is folded here"]
+    notes = [] if checked else ["the replay failed: the target's basin is a thin layer there"]
     if np.isnan(best.alignment) or best.alignment < 0.999:
         notes.append("a shorter kick may be nearby: this one is not parallel to the boundary's normal")
     saddle = None
