@@ -21,6 +21,7 @@ from esntools.errors import InvalidInputError
 from esntools.excitable.driven import NonautonomousNetwork, nonautonomous_network
 from esntools.fixed_points import find_fixed_points
 from esntools.network import EchoStateNetwork, Readout
+from esntools.plotting.driven import plot_nonautonomous
 
 FIXTURE = Path(__file__).parent / "corpora" / "flipflop2_N100.npz"
 A, B = (0.25, 0.05), (-0.25, -0.5)
@@ -238,7 +239,7 @@ def test_a_run_of_twenty_six_is_survived() -> None:
 def test_a_run_of_twenty_seven_merges() -> None:
     u = word((A, 250), (B, 27), (A, 350))
     x0 = [[0.0, 0.9], [0.0, -0.9]]
-    ena = nonautonomous_network(two_neurons(), u, x0, n_past=120, times=[200, 400])
+    ena = nonautonomous_network(two_neurons(), u, x0, n_past=120, times=[200, 265, 400])
     steps = [unit(1.75, 0.25)(v) for v in u[:, 1]]
     merge, split = (next(e for e in ena.events if e.kind == k) for k in ("merge", "split"))
     upper, lower, new = merge.response, merge.other, split.response
@@ -257,8 +258,8 @@ def test_a_run_of_twenty_seven_merges() -> None:
     assert split.other == lower
     # Thresholds before and after; none between the upper and the new one at one time.
     assert size(ena, upper, lower)[0] == pytest.approx(gap[240] - (saddle - ends[1][240]), rel=1e-3)
-    assert np.isnan(size(ena, upper, lower)[1])
-    assert size(ena, new, lower)[1] == pytest.approx(1.00008, rel=1e-5)
+    assert np.isnan(size(ena, upper, lower)[2])
+    assert size(ena, new, lower)[2] == pytest.approx(1.00008, rel=1e-5)
     # Two runs, one with each until the merge.
     for run, first in ((0, upper), (1, lower)):
         stays = [d for d in ena.dwells if d.run == run and d.response >= 0]
@@ -438,3 +439,18 @@ def test_other_objects_are_refused() -> None:
 def test_the_twin_inverts() -> None:
     step = unit(1.75, 0.25)(0.1)
     assert step(preimage(step, 0.3)) == pytest.approx(0.3, abs=1e-12)
+
+
+def test_the_plot() -> None:
+    ena = nonautonomous_network(planar(), wave(120), n_past=30, times=[30, 50], n_starts=16)
+    inputs, states, thresholds = plot_nonautonomous(ena).child_axes
+    assert len(inputs.lines) == 2
+    assert len(states.texts) == len(ena.responses)
+    assert {t.get_text() for t in thresholds.get_legend().get_texts()} <= {
+        f"{t.source} → {t.target}" for t in ena.thresholds
+    }
+    nothing = replace(ena, responses=(), note="no response")
+    with pytest.raises(InvalidInputError, match="no response"):
+        plot_nonautonomous(nothing)
+    alone = nonautonomous_network(bit(0.5), np.zeros((100, 1)), n_past=25, n_starts=16)
+    assert plot_nonautonomous(alone).child_axes[2].texts[0].get_text().startswith("no kick")

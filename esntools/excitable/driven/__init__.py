@@ -13,7 +13,7 @@ from esntools.arguments import positive_number, real_array, real_number, seeded,
 from esntools.basins.runs import checked_states
 from esntools.errors import InvalidInputError
 from esntools.excitable.driven.graph import driven_graph
-from esntools.excitable.driven.kicks import find_state_kicks, input_kicks, sides_of
+from esntools.excitable.driven.kicks import Found, find_state_kicks, input_kicks, sides_of
 from esntools.excitable.driven.responses import find_responses
 from esntools.excitable.driven.results import (
     DrivenResponse,
@@ -37,6 +37,8 @@ __all__ = [
 
 _SAMPLES: Final = 9
 _AMPLITUDES: Final = 48
+#: The share of undecided states that is worth a note.
+_MANY: Final = 0.1
 
 
 def _checked_series(network: EchoStateNetwork, u: ArrayLike) -> FloatArray:
@@ -91,6 +93,24 @@ def _sampled(times: ArrayLike | None, n_steps: int, n_past: int, responses: Sequ
             "times", f"{raw.min()} to {raw.max()}", f"must lie in 0 ... {n_steps - 1}, the times of u"
         )
     return np.unique(raw.astype(np.intp))
+
+
+def _thresholds(found: Found, times: IntArray) -> tuple[DrivenThreshold, ...]:
+    """Return the kicks of every ordered pair over the sampled times."""
+    best, out = found.best, list[DrivenThreshold]()
+    if best is None:
+        return ()
+    pulse = np.full(len(best), -1, dtype=np.intp) if found.pulse is None else found.pulse
+    for i, j in sorted(set(zip(best.source.tolist(), best.target.tolist()))):
+        sizes, kicks = np.full(len(times), np.nan), np.full((len(times), best.V.shape[1]), np.nan)
+        which, good = np.full(len(times), -1, dtype=np.intp), np.zeros(len(times), dtype=np.bool_)
+        alignment = np.full(len(times), np.nan)
+        rows = np.flatnonzero((best.source == i) & (best.target == j))
+        at = np.searchsorted(times, best.time[rows])
+        sizes[at], kicks[at] = best.high[rows], best.high[rows, None] * best.V[rows]
+        which[at], good[at], alignment[at] = pulse[rows], found.checked[rows], best.alignment[rows]
+        out.append(DrivenThreshold(i, j, times, sizes, kicks, which, good, alignment))
+    return tuple(out)
 
 
 @one_blas_thread
@@ -244,39 +264,31 @@ def nonautonomous_network(
     saddles = find_saddles(series, None, (), share(0.3, 0.5))
     sampled = _sampled(times, n_steps, n_past, responses)
     if metric == "input":
-        best, checked, pulse = input_kicks(series, sampled, directions, max_amplitude, _AMPLITUDES, tol)
+        found = input_kicks(series, sampled, directions, max_amplitude, _AMPLITUDES, tol)
     else:
-        best, checked = find_state_kicks(
+        found = find_state_kicks(
             series, saddles, sampled, basis, n_rays, tol, max_iterations, generator, share(0.5, 0.9)
         )
-        pulse = np.full(0 if best is None else len(best), -1, dtype=np.intp)
-        if best is not None:
+        if found.best is not None:
             # Where the kicks lead to: boundaries that no way from response to response meets.
-            saddles = find_saddles(series, sides_of(series, best), saddles, share(0.9, 1.0))
-    thresholds = []
-    pairs = [] if best is None else sorted(set(zip(best.source.tolist(), best.target.tolist())))
-    for i, j in pairs:
-        assert best is not None
-        width = network.n_inputs if metric == "input" else network.n_units
-        sizes, kicks = np.full(len(sampled), np.nan), np.full((len(sampled), width), np.nan)
-        which, good = np.full(len(sampled), -1, dtype=np.intp), np.zeros(len(sampled), dtype=np.bool_)
-        alignment = np.full(len(sampled), np.nan)
-        rows = np.flatnonzero((best.source == i) & (best.target == j))
-        at = np.searchsorted(sampled, best.time[rows])
-        sizes[at], kicks[at] = best.high[rows], best.high[rows, None] * best.V[rows]
-        which[at], good[at], alignment[at] = pulse[rows], checked[rows], best.alignment[rows]
-        thresholds.append(DrivenThreshold(i, j, sampled, sizes, kicks, which, good, alignment))
+            saddles = find_saddles(series, sides_of(series, found.best), saddles, share(0.9, 1.0))
+    thresholds = _thresholds(found, sampled)
     dwells = dwells_of(series, starts, recorded)
     if len(responses) == 1:
         notes.append("one response only: the input decides the state, and there is nothing to kick to")
     if any(not t.checked[np.isfinite(t.sizes)].all() for t in thresholds):
         notes.append("some kicks failed their replay: the boundary is folded, or near to another one, there")
+    if found.unresolved > _MANY and len(responses) > 1:
+        notes.append(
+            f"{100.0 * found.unresolved:.0f} % of the kicked states that were tried approach no known "
+            "response in time: it is born late or does not last, or the series ends too soon"
+        )
     note = "; ".join(notes)
     graph = driven_graph(
-        responses, saddles, tuple(thresholds), events, dwells, sampled, metric, directions, max_amplitude,
-        n_past, note,
+        responses, saddles, thresholds, events, dwells, sampled, metric, directions, max_amplitude,
+        n_past, found.unresolved, note,
     )  # fmt: skip
     progress("nonautonomous network", 1.0)
     return NonautonomousNetwork(
-        responses, saddles, events, tuple(thresholds), sampled, metric, dwells, n_past, inputs, graph, note
+        responses, saddles, events, thresholds, sampled, metric, dwells, n_past, inputs, graph, note
     )

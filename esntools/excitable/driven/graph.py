@@ -44,12 +44,13 @@ def _node(k: int, response: DrivenResponse, dwells: tuple[Dwell, ...]) -> dict[s
 def driven_graph(
     responses: tuple[DrivenResponse, ...], saddles: tuple[NonautonomousSaddle, ...],
     thresholds: tuple[DrivenThreshold, ...], events: tuple[ResponseEvent, ...], dwells: tuple[Dwell, ...],
-    times: IntArray, metric: str, pulses: FloatArray, max_amplitude: float, n_past: int, note: str,
+    times: IntArray, metric: str, pulses: FloatArray, max_amplitude: float, n_past: int,
+    unresolved: float, note: str,
 ) -> nx.DiGraph:  # fmt: skip
     """Return the graph; attributes are numbers, text, lists and dicts, as files can hold."""
     graph = nx.DiGraph(
         kind="nonautonomous excitable network", metric=metric, metrics=[metric], amplitude=None, cut="none",
-        gap=None, n_past=n_past, times=times.tolist(), note=note,
+        gap=None, n_past=n_past, times=times.tolist(), unresolved_share=unresolved, note=note,
         saddles=[
             {
                 "x": s.states[len(s.states) // 2].tolist(), "begin": s.begin, "n_steps": len(s.states) - 1,

@@ -8,6 +8,7 @@ the boundary. The direction is turned towards the normal until they are parallel
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -16,7 +17,7 @@ from esntools._typing import BoolArray, FloatArray, IntArray, Progress
 from esntools.excitable.driven.results import NonautonomousSaddle
 from esntools.excitable.driven.series import Series
 
-__all__ = ["Rows", "find_state_kicks", "input_kicks", "sides_of"]
+__all__ = ["Found", "Rows", "find_state_kicks", "input_kicks", "sides_of"]
 
 _RADII: Final = 24
 _SMALLEST: Final = 1e-4
@@ -80,11 +81,23 @@ class Rows:
         return self.take(np.array([rows[0] for rows in self.groups().values()], dtype=np.intp))
 
 
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The shortest kicks, which of them were replayed, and what share of the states tried goes nowhere."""
+
+    best: Rows | None
+    checked: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
+    unresolved: float = 0.0
+    pulse: IntArray | None = None
+
+
 class Search:
     """The rays of a series; `place` says where a kick leads, `basis` spans the allowed ones."""
 
     def __init__(self, series: Series, basis: FloatArray | None) -> None:
         self.series, self.basis = series, basis
+        #: Of the states of the first scan: the share that approaches no response.
+        self.unresolved = 0.0
 
     def place(self, rows: Rows, R: FloatArray) -> tuple[FloatArray, IntArray]:
         """Return the states (n_rows, k, n_units) after kicks of the sizes R (n_rows, k), and their times."""
@@ -292,13 +305,15 @@ def _reach(series: Series) -> float:
 def _crossings(search: Search, rays: Rows, R: FloatArray, most: int) -> Rows | None:
     """Return the first crossings of the rays into every other response, the `most` nearest ones of each."""
     found: list[tuple[int, int, int]] = []
-    some = max(1, 2**16 // R.shape[1])
+    some, lost = max(1, 2**16 // R.shape[1]), 0
     for first in range(0, len(rays), some):
         part = np.arange(first, min(first + some, len(rays)))
         labels = search.labels(rays.take(part), np.broadcast_to(R, (len(rays), R.shape[1]))[part])
+        lost += int(np.sum(labels == -1))
         for row, line in zip(part.tolist(), labels):
             for target in sorted(set(line.tolist()) - {-1, int(rays.source[row])}):
                 found.append((row, target, int(np.argmax(line == target))))
+    search.unresolved = lost / (len(rays) * R.shape[1])
     if not found:
         return None
     row, target, m = (np.array([f[k] for f in found], dtype=np.intp) for k in range(3))
@@ -351,8 +366,8 @@ def sides_of(series: Series, best: Rows) -> tuple[FloatArray, FloatArray, IntArr
 def find_state_kicks(
     series: Series, saddles: tuple[NonautonomousSaddle, ...], times: IntArray, basis: FloatArray | None,
     n_rays: int, tol: float, max_iterations: int, rng: np.random.Generator, progress: Progress,
-) -> tuple[Rows | None, BoolArray]:  # fmt: skip
-    """Return the shortest kick found for every (source, target, time), and which were replayed."""
+) -> Found:  # fmt: skip
+    """Return the shortest kick found for every (source, target, time)."""
     search = Search(series, basis)
     curves = series.curves
     rays = [
@@ -361,14 +376,14 @@ def find_state_kicks(
         for v in _directions(search, saddles, i, int(k), rng)
     ]  # fmt: skip
     if not rays:
-        return None, np.zeros(0, dtype=np.bool_)
+        return Found(None)
     source, time = (np.array([r[q] for r in rays], dtype=np.intp) for q in range(2))
     nothing = np.zeros(len(rays))
     first = Rows(source, source, time, np.array([r[2] for r in rays]), nothing, nothing.copy())
     R = _reach(series) * np.geomspace(_SMALLEST, 1.0, _RADII)[None]
     rows = _crossings(search, first, R, n_rays)
     if rows is None:
-        return None, np.zeros(0, dtype=np.bool_)
+        return Found(None, unresolved=search.unresolved)
     progress("thresholds", 0.1)
     search.cut(rows, _LOOSE)
     _thin(rows)
@@ -383,7 +398,7 @@ def find_state_kicks(
         best = Rows.joined([best, more]).best()
     search.cut(best, tol)
     progress("thresholds", 1.0)
-    return best, _replayed(search, best)
+    return Found(best, _replayed(search, best), search.unresolved)
 
 
 # -- input kicks -------------------------------------------------------------------------------------------
@@ -403,8 +418,8 @@ class _InputSearch(Search):
 
 def input_kicks(
     series: Series, times: IntArray, pulses: FloatArray, max_amplitude: float, n_amplitudes: int, tol: float
-) -> tuple[Rows | None, BoolArray, IntArray]:
-    """Return the smallest pulse for every (source, target, time), which were replayed, and their pulses."""
+) -> Found:
+    """Return the smallest pulse found for every (source, target, time)."""
     search = _InputSearch(series, None)
     curves = series.curves
     rays = [
@@ -412,17 +427,16 @@ def input_kicks(
         for k in times if k < series.n_steps
         for i in range(curves.shape[1]) if np.isfinite(curves[k, i, 0]) for p in range(len(pulses))
     ]  # fmt: skip
-    nothing: tuple[None, BoolArray, IntArray] = None, np.zeros(0, dtype=np.bool_), np.zeros(0, dtype=np.intp)
     if not rays:
-        return nothing
+        return Found(None)
     source, time, pulse = (np.array([r[q] for r in rays], dtype=np.intp) for q in range(3))
     zeros = np.zeros(len(rays))
     first = Rows(source, source, time, pulses[pulse], zeros, zeros.copy())
     R = np.linspace(0.0, max_amplitude, n_amplitudes + 1)[None, 1:]
     rows = _crossings(search, first, R, len(pulses))
     if rows is None:
-        return nothing
+        return Found(None, unresolved=search.unresolved)
     search.cut(rows, tol)
     best = rows.best()
     which = np.argmax(np.all(best.V[:, None, :] == pulses[None], axis=2), axis=1)
-    return best, _replayed(search, best), which.astype(np.intp)
+    return Found(best, _replayed(search, best), search.unresolved, which.astype(np.intp))

@@ -161,9 +161,9 @@ def find_saddles(
         low, high, time = sides
         own, other = series.label(low, time), series.label(high, time)
         for k in np.flatnonzero((own >= 0) & (other >= 0) & (own != other)):
-            end = int(np.flatnonzero(there[:, own[k]] & there[:, other[k]])[-1])
-            if end > time[k]:
-                pairs.append(_Pair(int(own[k]), low[k], high[k], int(time[k]), end))
+            both = np.flatnonzero(there[:, own[k]] & there[:, other[k]])
+            if len(both) and both[-1] > time[k]:
+                pairs.append(_Pair(int(own[k]), low[k], high[k], int(time[k]), int(both[-1])))
     found = list(known)
     _follow(series, pairs, found, progress)
     for pair in pairs:
