@@ -29,7 +29,7 @@ _DEFAULT_GAP: Final = 0.08
 _MOST_UNITS: Final = 2000
 #: How much of the drive of a successor may come from the others that are not quite off.
 _LEAKAGE: Final = 0.2
-_TOLERANCE: Final = 1e-4
+_TOLERANCE: Final = 3e-4
 #: Up to here some unit switches on without a leader.
 _ALONE: Final = 6
 

@@ -249,27 +249,51 @@ def local_thresholds(
 def _state(
     local: _Local, rows: FloatArray, guess: FloatArray, asked: IntArray, spread: float, tol: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the smallest free kicks: along the normal of the boundary where they meet it."""
-    normal = np.zeros((len(asked), local.rest.shape[1]))
-    normal[:, 1] = 1.0
-    size, d = guess, rows[asked, 1]
-    for _ in range(12):
-        d = np.einsum("ed,edn->en", normal, rows[asked])
-        d = d / np.linalg.norm(d, axis=1, keepdims=True)
-        shifts = np.zeros((len(local.rest), local.rest.shape[1]))
-        shifts[asked] = np.einsum("edn,en->ed", rows[asked], d)
+    """Return the smallest free kicks: along the normal of the boundary where they meet it.
 
-        def kicked(sizes: FloatArray, which: IntArray, shifts: FloatArray = shifts) -> FloatArray:
+    Each kick is turned towards the normal, half as far where that is no shorter, until nothing is gained.
+    """
+
+    def met(normal: FloatArray, at: IntArray, guess: FloatArray, spread: float) -> tuple[FloatArray, ...]:
+        """Return sizes and directions of the kicks, and the boundary's normals where they meet it."""
+        which = asked[at]
+        d = np.einsum("ed,edn->en", normal, rows[which])
+        d /= np.linalg.norm(d, axis=1, keepdims=True)
+        shifts = np.zeros((len(local.rest), local.rest.shape[1]))
+        shifts[which] = np.einsum("edn,en->ed", rows[which], d)
+
+        def kicked(sizes: FloatArray, which: IntArray) -> FloatArray:
             return np.asarray(local.rest[which][:, None, :] + sizes[:, :, None] * shifts[which][:, None, :])
 
-        size = _first_landing(local, kicked, np.where(np.isfinite(size), size, guess), asked, spread, tol)
-        found = np.where(np.isfinite(size), size, guess)
-        turned = _normals(local, local.rest[asked] + found[:, None] * shifts[asked], asked)
-        change = float(np.max(np.linalg.norm(turned - normal, axis=1)))
+        size = _first_landing(local, kicked, guess, which, spread, tol)
+        start = local.rest[which] + np.where(np.isfinite(size), size, guess)[:, None] * shifts[which]
+        return size, d, _normals(local, start, which)
+
+    everywhere = np.arange(len(asked))
+    # A kick that moves the target alone: along the target's own row the others move almost as far.
+    normal = np.zeros((len(asked), local.rest.shape[1]))
+    for e, which in enumerate(asked):
+        alone = np.zeros(local.rest.shape[1])
+        alone[1] = 1.0
+        normal[e] = np.linalg.lstsq(rows[which] @ rows[which].T, alone, rcond=None)[0]
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    size, d, turned = met(normal, everywhere, 2.0 * guess, 0.4)
+    share = np.ones(len(asked))
+    for _ in range(24):
+        angle = np.linalg.norm(turned - normal, axis=1)
         # The size is off by the square of the angle.
-        if change**2 < 0.1 * tol:
+        left = np.flatnonzero(np.isfinite(size) & ((share * angle) ** 2 > 0.1 * tol))
+        if len(left) == 0:
             break
-        normal, spread = turned, max(4.0 * tol, min(spread, change**2))
+        trial = normal[left] + share[left, None] * (turned - normal)[left]
+        trial /= np.linalg.norm(trial, axis=1, keepdims=True)
+        widest = float(np.max((share * angle)[left]))
+        found = met(trial, left, size[left], max(4.0 * tol, min(0.3, widest**2)))
+        better = found[0] < size[left]
+        at = left[better]
+        size[at], d[at], turned[at] = (part[better] for part in found)
+        normal[at], share[at] = trial[better], np.minimum(1.0, 2.0 * share[at])
+        share[left[~better]] *= 0.5
     return size, d
 
 
@@ -329,8 +353,14 @@ def tune(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float
     aim, error = wanted.copy(), 1.0
     W, thresholds = -plan.inhibition, np.zeros(len(arcs))
     np.fill_diagonal(W, 1.0)
-    for _ in range(15):
-        drives = first_drives(plan, targets, aim, W, leak_rate, width)
+    best, since = math.inf, 0
+    for rounds in range(15):
+        try:
+            drives = first_drives(plan, targets, aim, W, leak_rate, width)
+        except InvalidInputError:
+            if rounds == 0:
+                raise
+            break
         rests = np.array([ExcitableUnit(float(p), width).rest for p in drives])
         W = weights_of(plan, drives, rests, width)
         thresholds, kicks = local_thresholds(
@@ -346,8 +376,15 @@ def tune(plan: Plan, targets: tuple[Target, ...], leak_rate: float, width: float
         off = thresholds / wanted
         if not np.all(np.isfinite(off)):
             e = int(np.flatnonzero(~np.isfinite(off))[0])
-            raise _out_of_reach(targets[e], leak_rate, W[arcs[e].target], width)
+            raise InvalidInputError(
+                targets[e].place, f"{targets[e].threshold:.6g}",
+                "no kick of about this size leads to the target: other edges of the vertex are in the way",
+                "ask for thresholds that differ less at one vertex",
+            )  # fmt: skip
         error = float(np.max(np.abs(off - 1.0), initial=0.0))
+        best, since = (error, 0) if error < 0.7 * best else (best, since + 1)
+        if since == 4:
+            break
         if error <= tol:
             return Tuned(W, drives, thresholds, kicks)
         aim = aim / off
