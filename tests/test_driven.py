@@ -137,10 +137,15 @@ def test_the_phases_of_a_cycle_are_two_responses() -> None:
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_split_flip_flop_at_rest() -> None:
-    """Six responses, six saddles in a ring, and two of the autonomous thresholds (all of them when slow)."""
+    """Six responses, six saddles in a ring, and the published thresholds of its ring."""
     with np.load(FIXTURE) as w:
         network = EchoStateNetwork(w["W"], W_in=w["W_in"], W_fb=w["W_fb"], readout=Readout(w["W_out"]))
-    ena = nonautonomous_network(network, np.zeros((2400, 2)), n_past=700, times=[800], n_starts=64, n_rays=1)
+    known = {
+        (2, 4): 0.0967, (4, 2): 0.4226, (5, 3): 0.1273, (3, 5): 0.1412, (5, 4): 0.3466, (4, 5): 0.3181,
+    }  # fmt: skip
+    ena = nonautonomous_network(
+        network, np.zeros((1600, 2)), n_past=500, times=[550], n_starts=64, n_rays=1, pairs=list(known)
+    )
     assert len(ena.responses) == 6
     outputs = np.array([r.output for r in ena.responses])
     np.testing.assert_allclose(outputs[:3, 0], [-1.356, -0.996, -0.706], atol=2e-3)
@@ -149,10 +154,9 @@ def test_the_split_flip_flop_at_rest() -> None:
     assert sorted(round(float(np.exp(s.exponents[0])), 3) for s in ena.saddles) == [
         1.014, 1.014, 1.034, 1.034, 1.653, 1.653,
     ]  # fmt: skip
-    for i, j, known in (
-        (2, 4, 0.0967), (4, 2, 0.4226), (5, 3, 0.1273), (3, 5, 0.1412), (5, 4, 0.3466), (4, 5, 0.3181),
-    ):  # fmt: skip
-        assert size(ena, i, j)[0] == pytest.approx(known, abs=6e-5), (i, j)
+    assert {(t.source, t.target) for t in ena.thresholds} == set(known)
+    for (i, j), threshold in known.items():
+        assert size(ena, i, j)[0] == pytest.approx(threshold, abs=6e-5), (i, j)
         assert ena.threshold(i, j).checked[0]  # type: ignore[union-attr]
 
 
@@ -417,6 +421,7 @@ def test_same_again_and_progress() -> None:
         ({"subspace": [1.0, 2.0]}, "subspace"), ({"pulses": [[1.0]]}, "pulses"),
         ({"metric": "input", "pulses": [[1.0, 0.0]]}, "pulses"),
         ({"metric": "input", "pulses": [[0.0]]}, "pulses"), ({"max_amplitude": 0.0}, "max_amplitude"),
+        ({"pairs": [(0, 2)]}, "pairs"), ({"pairs": [(1, 1)]}, "pairs"), ({"pairs": [0, 1]}, "pairs"),
         ({"run": np.zeros((400, 1))}, "run"), ({"n_starts": 1}, "n_starts"), ({"tol": 1.0}, "tol"),
         ({"n_rays": 0}, "n_rays"), ({"max_iterations": -1}, "max_iterations"), ({"rng": "dice"}, "rng"),
     ],

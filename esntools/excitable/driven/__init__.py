@@ -79,6 +79,15 @@ def _checked_pulses(pulses: ArrayLike | None, n_inputs: int) -> FloatArray:
     return rows
 
 
+def _checked_pairs(pairs: Sequence[tuple[int, int]], n: int) -> frozenset[tuple[int, int]]:
+    table = np.asarray(pairs)
+    if table.ndim != 2 or table.shape[1] != 2 or table.dtype.kind not in "iu":
+        raise InvalidInputError("pairs", repr(pairs)[:60], "must be pairs (source, target) of whole numbers")
+    if np.any(table < 0) or np.any(table >= n) or np.any(table[:, 0] == table[:, 1]):
+        raise InvalidInputError("pairs", repr(pairs)[:60], f"must be two different ones of {n} responses")
+    return frozenset((int(i), int(j)) for i, j in table)
+
+
 def _sampled(times: ArrayLike | None, n_steps: int, n_past: int, responses: Sequence[Any]) -> IntArray:
     """Return the times at which thresholds are asked, in rising order."""
     if times is None:
@@ -126,6 +135,7 @@ def nonautonomous_network(
     subspace: ArrayLike | None = None,
     pulses: ArrayLike | None = None,
     max_amplitude: float = 4.0,
+    pairs: Sequence[tuple[int, int]] | None = None,
     run: ArrayLike | None = None,
     n_starts: int = 128,
     n_rays: int = 3,
@@ -170,6 +180,8 @@ def nonautonomous_network(
         Plus and minus one in each input by default; for the metric "input".
     max_amplitude : float
         The largest amplitude of a pulse that is tried. Default 4.
+    pairs : sequence of tuple of int, optional
+        The (source, target) for which thresholds are asked, as numbers of responses; all by default.
     run : array_like, shape (n_steps + 1, n_units), optional
         A recorded run, such as one with noise, for `dwells`.
     n_starts : int
@@ -261,13 +273,14 @@ def nonautonomous_network(
 
     series = Series(network, inputs)
     responses, events, notes = find_responses(series, n_past, stride, n_starts, generator, share(0.0, 0.3))
+    asked = None if pairs is None else _checked_pairs(pairs, len(responses))
     saddles = find_saddles(series, None, (), share(0.3, 0.5))
     sampled = _sampled(times, n_steps, n_past, responses)
     if metric == "input":
-        found = input_kicks(series, sampled, directions, max_amplitude, _AMPLITUDES, tol)
+        found = input_kicks(series, sampled, directions, asked, max_amplitude, _AMPLITUDES, tol)
     else:
         found = find_state_kicks(
-            series, saddles, sampled, basis, n_rays, tol, max_iterations, generator, share(0.5, 0.9)
+            series, saddles, sampled, basis, asked, n_rays, tol, max_iterations, generator, share(0.5, 0.9)
         )
         if found.best is not None:
             # Where the kicks lead to: boundaries that no way from response to response meets.

@@ -94,8 +94,10 @@ class Found:
 class Search:
     """The rays of a series; `place` says where a kick leads, `basis` spans the allowed ones."""
 
-    def __init__(self, series: Series, basis: FloatArray | None) -> None:
-        self.series, self.basis = series, basis
+    def __init__(
+        self, series: Series, basis: FloatArray | None, pairs: frozenset[tuple[int, int]] | None = None
+    ) -> None:
+        self.series, self.basis, self.pairs = series, basis, pairs
         #: Of the states of the first scan: the share that approaches no response.
         self.unresolved = 0.0
 
@@ -311,7 +313,10 @@ def _crossings(search: Search, rays: Rows, R: FloatArray, most: int) -> Rows | N
         labels = search.labels(rays.take(part), np.broadcast_to(R, (len(rays), R.shape[1]))[part])
         lost += int(np.sum(labels == -1))
         for row, line in zip(part.tolist(), labels):
-            for target in sorted(set(line.tolist()) - {-1, int(rays.source[row])}):
+            source = int(rays.source[row])
+            for target in sorted(set(line.tolist()) - {-1, source}):
+                if search.pairs is not None and (source, target) not in search.pairs:
+                    continue
                 found.append((row, target, int(np.argmax(line == target))))
     search.unresolved = lost / (len(rays) * R.shape[1])
     if not found:
@@ -365,14 +370,16 @@ def sides_of(series: Series, best: Rows) -> tuple[FloatArray, FloatArray, IntArr
 
 def find_state_kicks(
     series: Series, saddles: tuple[NonautonomousSaddle, ...], times: IntArray, basis: FloatArray | None,
-    n_rays: int, tol: float, max_iterations: int, rng: np.random.Generator, progress: Progress,
+    pairs: frozenset[tuple[int, int]] | None, n_rays: int, tol: float, max_iterations: int,
+    rng: np.random.Generator, progress: Progress,
 ) -> Found:  # fmt: skip
     """Return the shortest kick found for every (source, target, time)."""
-    search = Search(series, basis)
-    curves = series.curves
+    search = Search(series, basis, pairs)
+    curves, sources = series.curves, None if pairs is None else {i for i, _ in pairs}
     rays = [
         (i, int(k), v)
-        for k in times for i in range(curves.shape[1]) if np.isfinite(curves[k, i, 0])
+        for k in times for i in range(curves.shape[1])
+        if np.isfinite(curves[k, i, 0]) and (sources is None or i in sources)
         for v in _directions(search, saddles, i, int(k), rng)
     ]  # fmt: skip
     if not rays:
@@ -417,10 +424,11 @@ class _InputSearch(Search):
 
 
 def input_kicks(
-    series: Series, times: IntArray, pulses: FloatArray, max_amplitude: float, n_amplitudes: int, tol: float
-) -> Found:
+    series: Series, times: IntArray, pulses: FloatArray, pairs: frozenset[tuple[int, int]] | None,
+    max_amplitude: float, n_amplitudes: int, tol: float,
+) -> Found:  # fmt: skip
     """Return the smallest pulse found for every (source, target, time)."""
-    search = _InputSearch(series, None)
+    search = _InputSearch(series, None, pairs)
     curves = series.curves
     rays = [
         (i, int(k), p)

@@ -130,8 +130,16 @@ def carry_back(series: Series, states: FloatArray, begin: int, covector: FloatAr
     network = series.network
     out = np.empty_like(states)
     left = out[-1] = covector / np.linalg.norm(covector)
+    gains = None
+    if network.W_fb is None:
+        inputs = series.u[begin : begin + len(states) - 1]
+        gains = network.leak_rate * network.activation.slope(network.preactivation(states[:-1], inputs))
+    W_T, keep = network.W.T, 1.0 - network.leak_rate
     for k in range(len(states) - 2, -1, -1):
-        left = network.jacobian(states[k], series.u[begin + k]).T @ left
+        if gains is None:
+            left = network.jacobian(states[k], series.u[begin + k]).T @ left
+        else:
+            left = np.asarray(keep * left + W_T @ (gains[k] * left))
         size = float(np.linalg.norm(left))
         if not (np.isfinite(size) and size > 0.0):
             out[: k + 1] = 0.0
