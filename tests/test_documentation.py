@@ -63,6 +63,8 @@ def test_readme_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for true in (0.0, 72.0**0.5, -(72.0**0.5)):
         assert min(abs(x - true) for x in found) < 0.05
     assert graph.number_of_nodes() == 4  # type: ignore[attr-defined]
+    designed = names["designed"]
+    assert (designed.n_units, designed.n_inputs) == (3, 3)  # type: ignore[attr-defined]
     assert (len(names["every"]), names["every"].complete) == (3, True)  # type: ignore[arg-type, attr-defined]
     assert names["comparison"].verdict != "different"  # type: ignore[attr-defined]
 
@@ -80,6 +82,7 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     temperature = 10 + 8 * np.sin(0.2 * k) + 3 * np.sin(0.33 * k) + 0.05 * rng.normal(size=len(k))
     rows = "".join(f"{i},{t:.4f}\n" for i, t in zip(k, temperature))
     (tmp_path / "data.csv").write_text("day,temperature\n" + rows)
+    (tmp_path / "graph.dot").write_text("digraph { a -> b -> a [threshold=0.2] }")
     codes = {}
     for words in readme_commands():
         assert words[0] == "esntools"
@@ -91,6 +94,7 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert check == (2 if verify == 3 else 0)
     # What was not decided about these data is an answer; the others have one.
     assert codes.pop("compare data.csv") in (0, 1, 3)
+    assert codes.pop("diagnose flipflop-split") == 1
     assert codes.pop("fixed-points model.npz") in (0, 3)
     assert {
         command: code for command, code in codes.items() if not command.startswith("verify") and code
@@ -105,6 +109,8 @@ def test_readme_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         "basins.svg",
         "responses.svg",
         "branches.svg",
+        "diagnosis.svg",
+        "designed.npz",
         "reports/data/report.html",
     ):
         assert (tmp_path / name).stat().st_size > 0

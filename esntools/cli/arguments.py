@@ -359,7 +359,7 @@ def _excitable_commands(add: Callable[..., argparse.ArgumentParser], model: str,
     )  # fmt: skip
     ena.add_argument("--certify", action="store_true", help="prove lower bounds of the thresholds too")
     ena.add_argument(
-        "--budget", type=duration, metavar="TIME", help="of --certify: 90, 60s, 2m (default: what it takes)"
+        "--budget", type=duration, metavar="TIME", help="of --certify: 90, 60s, 2m (default: 120s)"
     )
     ena.add_argument("--input", type=vector, metavar="U,..", help="input between pulses (default: zero)")
     ena.add_argument(

@@ -152,7 +152,7 @@ def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
         amplitude=options.amplitude_cut,
         u=u,
         certify=options.certify,
-        budget=options.budget,
+        **({} if options.budget is None else {"budget": options.budget}),
         relax_steps=explain.relax_steps,
         pulse_length=options.pulse_length or explain.pulse_length,
         max_amplitude=options.max_amplitude or explain.max_amplitude,
