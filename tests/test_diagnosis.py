@@ -435,6 +435,10 @@ def test_the_published_split_state() -> None:
     assert found.causes["split state"][0] >= 1
     assert found.n_wrong_steps == sum(b - a for a, b in naive_segments(found.task, found.outputs)) == 83
     assert {(2, 4), (3, 1)} <= set(found.guilty_edges)
+    assert all(
+        s.weak and (s.expected, s.target) == (2, 4) for s in found.segments if s.cause == "split state"
+    )
+    assert "2 is only 0.0967 (kick of the state) from the basin of 4 (+1, -1)" in found.text()
     json.dumps(found.document(), allow_nan=False)
     replay = drive(network, found.task.u)
     np.testing.assert_array_equal(found.outputs, replay.outputs)

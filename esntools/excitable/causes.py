@@ -69,6 +69,9 @@ class ErrorSegment:
     needed : int or None
         After how many steps from the pulse before the same pulse would have led to the right state, and at
         every longer wait tried, up to 256; where from rest it does.
+    weak : bool
+        Whether the run went from the basin where it belonged over a low threshold: the smallest kick from
+        `expected` to `target` is less than half of what is usual.
     fault : int or None
         The position in the faults of the diagnosis.
     """
@@ -87,6 +90,7 @@ class ErrorSegment:
     deviation: float | None = None
     move: float | None = None
     needed: int | None = None
+    weak: bool = False
     fault: int | None = None
 
     @property
@@ -282,6 +286,7 @@ def _from_root(
     return ErrorSegment(
         start, stop, int(task.path[start]), int(run.decoded[start]), cause, root, symbols,
         a if a >= 0 else None, b, expected, _wait(run, root), deviation, move,
+        weak=expected is not None and (expected, b) in low,
         fault=_place(faults, cause, learned, task, int(task.path[root]), (a, b), expected, symbols),
     )  # fmt: skip
 
@@ -443,11 +448,13 @@ def _detail(kind: str, mine: list[ErrorSegment]) -> str:
         far = [s.deviation for s in mine if s.deviation is not None]
         if waits and far:
             needed = [s.needed for s in mine if s.needed is not None]
+            over = sum(s.weak for s in mine)
+            weak = f"; {over} of {len(mine)} over a low threshold" if over else ""
             enough = f"; {max(needed)} steps would have been enough" if len(needed) == len(mine) else ""
             return (
                 f": {_range(min(waits), max(waits))} step{'s' if max(waits) > 1 else ''} after the pulse "
                 f"before, "
-                f"{_range(min(far), max(far))} from the attractor{enough}"
+                f"{_range(min(far), max(far))} from the attractor{enough}{weak}"
             )
     if kind == "slow output":
         late = max(s.stop - s.step for s in mine)

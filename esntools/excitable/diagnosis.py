@@ -154,6 +154,9 @@ class Diagnosis:
             text += f" led from {self._named(segment.source)} to {self._named(segment.target)}"
         if segment.expected is not None and segment.expected != segment.target:
             text += f"; from rest it leads to {self._named(segment.expected)}"
+            if segment.weak:
+                size = self.learned.kicks[segment.expected, segment.target or 0][0]
+                text += f", and only {size:.3g} (kick of the state) parts the two"
         if segment.cause in ("still relaxing", "split state", "low threshold", "fragile edge"):
             if segment.deviation is not None and segment.move is not None:
                 text += f"; the state was {segment.deviation:.2g} from its attractor (the pulse moves it by "
