@@ -134,6 +134,22 @@ def test_the_phases_of_a_cycle_are_two_responses() -> None:
     assert size(ena, 0, 1) == pytest.approx(M, abs=1e-8)
 
 
+def test_a_basin_between_two_others() -> None:
+    """tanh(4 x)^3 holds -1, 0 and 1: the window of kicks that end in the middle one is narrow, but met."""
+    network = EchoStateNetwork([[4.0]], W_in=[[1.0]], activation=Activation.from_sympy("tanh(z)**3"))
+    ena = nonautonomous_network(network, np.zeros((100, 1)), n_past=25, times=[40], n_starts=16)
+    low, high = 0.05, 0.5
+    for _ in range(60):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if np.tanh(4.0 * middle) ** 3 < middle else (low, middle)
+    top = float(ena.responses[2].states[-1, 0])
+    assert [round(float(r.states[-1, 0]), 6) for r in ena.responses] == [round(-top, 6), 0.0, round(top, 6)]
+    assert ena.responses[1].exponent == -np.inf
+    for i, j, known in ((0, 1, top - low), (1, 0, low), (0, 2, top + low)):
+        assert size(ena, i, j)[0] == pytest.approx(known, rel=1e-7)
+        assert size(ena, 2 - i, 2 - j)[0] == pytest.approx(known, rel=1e-7)
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 def test_the_split_flip_flop_at_rest() -> None:
@@ -358,7 +374,7 @@ def test_a_network_that_forgets_has_one_response() -> None:
     ena = nonautonomous_network(bit(0.5), np.sin(np.arange(200.0))[:, None], n_past=50)
     assert len(ena.responses) == 1
     assert (ena.saddles, ena.thresholds) == ((), ())
-    assert "one response only" in ena.note
+    assert "one response only is known" in ena.note
     assert list(ena.graph.nodes) == [0]
 
 

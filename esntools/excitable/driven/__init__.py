@@ -288,7 +288,7 @@ def nonautonomous_network(
     thresholds = _thresholds(found, sampled)
     dwells = dwells_of(series, starts, recorded)
     if len(responses) == 1:
-        notes.append("one response only: the input decides the state, and there is nothing to kick to")
+        notes.append("one response only is known: there is no other one to kick to")
     if any(not t.checked[np.isfinite(t.sizes)].all() for t in thresholds):
         notes.append("some kicks failed their replay: the boundary is folded, or near to another one, there")
     if found.unresolved > _MANY and len(responses) > 1:

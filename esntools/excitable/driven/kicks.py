@@ -270,8 +270,11 @@ def _thin(rows: Rows) -> None:
 
 def _directions(
     search: Search, saddles: tuple[NonautonomousSaddle, ...], i: int, k: int, rng: np.random.Generator
-) -> FloatArray:
-    """Return unit directions from response i at time k: normals, saddles, other responses, random ones."""
+) -> tuple[FloatArray, FloatArray]:
+    """Return unit directions from response i at time k, and how far along each something is known to be.
+
+    To saddles and along their normals, to other responses, and random ones.
+    """
     curves, n = search.series.curves, search.series.n_units
     x = curves[k, i]
     rows = []
@@ -291,7 +294,8 @@ def _directions(
     random = random if search.basis is None else random @ search.basis.T
     V = np.vstack([*(search.project(d)[None] for d in rows), random, -random])
     sizes = np.linalg.norm(V, axis=1)
-    return _unit(V[sizes > 1e-9 * np.max(sizes)])
+    some = sizes > 1e-9 * np.max(sizes)
+    return _unit(V[some]), sizes[some]
 
 
 def _reach(series: Series) -> float:
@@ -377,17 +381,19 @@ def find_state_kicks(
     search = Search(series, basis, pairs)
     curves, sources = series.curves, None if pairs is None else {i for i, _ in pairs}
     rays = [
-        (i, int(k), v)
+        (i, int(k), v, far)
         for k in times for i in range(curves.shape[1])
         if np.isfinite(curves[k, i, 0]) and (sources is None or i in sources)
-        for v in _directions(search, saddles, i, int(k), rng)
+        for v, far in zip(*_directions(search, saddles, i, int(k), rng))
     ]  # fmt: skip
     if not rays:
         return Found(None)
     source, time = (np.array([r[q] for r in rays], dtype=np.intp) for q in range(2))
     nothing = np.zeros(len(rays))
     first = Rows(source, source, time, np.array([r[2] for r in rays]), nothing, nothing.copy())
-    R = _reach(series) * np.geomspace(_SMALLEST, 1.0, _RADII)[None]
+    mesh = np.tile(_reach(series) * np.geomspace(_SMALLEST, 1.0, _RADII), (len(rays), 1))
+    # The way to another response ends in its basin, however small that is.
+    R = np.sort(np.column_stack([mesh, [r[3] for r in rays]]), axis=1)
     rows = _crossings(search, first, R, n_rays)
     if rows is None:
         return Found(None, unresolved=search.unresolved)

@@ -69,7 +69,8 @@ class Series:
     def advance(self, X: FloatArray, t: IntArray, n_steps: int) -> FloatArray:
         """Return the states (n_rows, n_units) n_steps after the times t."""
         X = np.array(X, order="C")
-        with batch_threads(self.network, len(X)):
+        # States that escape become infinite; whoever asked looks.
+        with batch_threads(self.network, len(X)), np.errstate(all="ignore"):
             advance_batch(self.network, self.parts, self._inputs(t, n_steps), X, None, no_progress)
         return X
 
@@ -77,7 +78,8 @@ class Series:
         """Return the n_steps states after X, shape (n_steps, n_rows, n_units)."""
         X = np.array(X, order="C")
         out = np.empty((n_steps, *X.shape))
-        with batch_threads(self.network, len(X)):
+        # States that escape become infinite; whoever asked looks.
+        with batch_threads(self.network, len(X)), np.errstate(all="ignore"):
             advance_batch(self.network, self.parts, self._inputs(t, n_steps), X, out, no_progress)
         return out
 
