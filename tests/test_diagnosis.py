@@ -142,6 +142,8 @@ def test_more_states_than_attractors() -> None:
     assert len(lost.missing) == 3
     assert lost.causes["missing state"][0] > 0
     assert "the two are merged" in lost.faults[0].text
+    # Both lines lead back to the only attractor; the far corner no pulse asks for from there.
+    assert lost.merged == ((1, 0), (2, 0))
     assert lost.n_not_attributed == 0
     # Without the bias the sign of the last pulse can be read for ever, from a trace that fades.
     fading = EchoStateNetwork(0.5 * np.eye(2), W_in=np.eye(2), readout=Readout(np.eye(2)))

@@ -108,6 +108,13 @@ class Diagnosis:
         return tuple(s for s, held in enumerate(self.learned.holders) if not held)
 
     @property
+    def merged(self) -> tuple[tuple[int, int], ...]:
+        """(state, state): missing ones, and the one that every move to them leads to instead."""
+        learned, wanted = self.learned, self.task.transitions[self.learned.stands_for]
+        ends = {s: set(learned.table[wanted == s].tolist()) for s in self.missing}
+        return tuple((s, learned.state_of(min(e))) for s, e in ends.items() if len(e) == 1 and min(e) >= 0)
+
+    @property
     def extra(self) -> tuple[int, ...]:
         """Attractors beyond the first of their state, and spurious ones."""
         spurious = [k for f in self.faults if f.kind == "spurious attractor" for k in f.attractors]
@@ -246,6 +253,7 @@ class Diagnosis:
                 for k in range(len(learned.outputs))
             ],
             "missing": plain(self.missing),
+            "merged": plain(self.merged),
             "extra": plain(self.extra),
             "guilty_edges": plain(self.guilty_edges),
             "faults": [
