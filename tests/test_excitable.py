@@ -242,6 +242,20 @@ def test_attractors_that_only_a_pulse_reaches_are_found() -> None:
     assert graph.nodes[1]["share"] == 0.0
 
 
+def test_a_pulse_may_lead_to_chaos() -> None:
+    """A stable point at -2 beside chaos on [-1, 1]: a threshold leads into the chaos, and none out of it."""
+    system = FunctionMap(
+        lambda x, u: np.where(x < -1.5, -2.0 + 0.5 * (x + 2.0), 1.0 - 1.9 * np.clip(x, -1.0, 1.0) ** 2) + u,
+        lambda x, u: np.where(x < -1.5, 0.5, -3.8 * x)[:, None], 1, 1, state_bounds=(-2.5, 1.0),
+    )  # fmt: skip
+    graph = excitable_network(system, [[1.0], [-1.0]], n_random=30, relax_steps=300, tolerance=1e-9)
+    assert [graph.nodes[k]["kind"] for k in graph] == ["fixed point", "chaos"]
+    assert graph.graph["pulse_table"] == [[1, 0], [-1, -1]]
+    assert [(c["source"], c["target"], c["pulse"]) for c in graph.graph["connections"]] == [(0, 1, 0)]
+    assert graph.edges[0, 1]["threshold"] == pytest.approx(0.5, abs=1e-8)
+    assert graph.edges[0, 1]["checked"]
+
+
 def test_pulses_from_a_cycle_count_by_their_best_phase() -> None:
     """A unit that alternates weakly drives one that is bistable."""
     network = EchoStateNetwork([[-2.0, 0.0], [0.2, 1.5]], W_in=[[0.0], [1.0]], readout=Readout(np.eye(2)))

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from esntools._typing import BoolArray, FloatArray, IntArray, Progress, no_progress
 from esntools.arguments import real_array
-from esntools.basins.labelling import UNDECIDED
+from esntools.basins.labelling import ESCAPED, UNDECIDED
 from esntools.basins.runs import fastest_form
 from esntools.errors import InvalidInputError
 from esntools.excitable.landscape import Landscape
@@ -25,6 +25,10 @@ NARROW: Final = "the pulse leads there within a strip of amplitudes narrower tha
 _ROWS: Final = 4096
 # Brackets of one source and pulse that bisection may split into when third destinations turn up inside.
 _MOST_BRACKETS: Final = 32
+# Phases of a cycle at which it is kicked, at most.
+_MOST_PHASES: Final = 8
+#: Stands for all attractors that are no points or cycles, while amplitudes are scanned.
+_OTHER: Final = -3
 # Undecided states that are handed back to be looked at.
 _MOST_LOST: Final = 64
 
@@ -95,6 +99,11 @@ def pulsed(system: Map, X: FloatArray, inputs: FloatArray, length: int) -> Float
     return X
 
 
+def _phases(period: int) -> list[int]:
+    """Return the phases of a cycle at which it is kicked, spread evenly."""
+    return sorted({k * period // min(period, _MOST_PHASES) for k in range(min(period, _MOST_PHASES))})
+
+
 class _Sources:
     """The states that are kicked: one for every phase of every point or cycle."""
 
@@ -104,21 +113,28 @@ class _Sources:
         self.system = fastest_form(system) if isinstance(system, EchoStateNetwork) else system
         self.landscape, self.pulses, self.rest, self.length = landscape, pulses, rest, length
         points = [(k, a) for k, a in enumerate(landscape.attractors) if a.is_point]
-        self.owner = np.array([k for k, a in points for _ in a.states], dtype=np.intp)
-        self.phase = np.array([p for _, a in points for p in range(len(a.states))], dtype=np.intp)
-        n = landscape.system.n_units
-        self.states = np.vstack([a.states for _, a in points]) if points else np.zeros((0, n))
+        #: Whether there are attractors that only the means of long runs can tell.
+        self.others = len(points) < len(landscape.attractors)
+        kicked = [(k, p) for k, a in points for p in _phases(len(a.states))]
+        self.owner = np.array([k for k, _ in kicked], dtype=np.intp)
+        self.phase = np.array([p for _, p in kicked], dtype=np.intp)
+        states = [landscape.attractors[k].states[p] for k, p in kicked]
+        self.states = np.array(states).reshape(len(kicked), landscape.system.n_units)
 
     def after(self, s: IntArray, p: IntArray, g: FloatArray) -> FloatArray:
         """Return the states right after pulses p of amplitudes g at sources s."""
         inputs = self.rest + g[:, None] * self.pulses[p]
         return pulsed(self.system, self.states[s], inputs, self.length)
 
-    def destinations(self, s: IntArray, p: IntArray, g: FloatArray) -> IntArray:
-        parts = [
-            self.landscape.label(self.after(s[i : i + _ROWS], p[i : i + _ROWS], g[i : i + _ROWS]))
-            for i in range(0, len(s), _ROWS)
-        ]
+    def destinations(self, s: IntArray, p: IntArray, g: FloatArray, *, told: bool = False) -> IntArray:
+        """Return labels; without `told`, attractors that are no points or cycles are one, `_OTHER`."""
+        parts = []
+        for i in range(0, len(s), _ROWS):
+            X = self.after(s[i : i + _ROWS], p[i : i + _ROWS], g[i : i + _ROWS])
+            labels = self.landscape.label(X, points_only=self.others and not told)
+            parts.append(
+                np.where(labels == UNDECIDED, _OTHER, labels) if self.others and not told else labels
+            )
         return np.concatenate(parts) if parts else np.zeros(0, dtype=np.intp)
 
 
@@ -240,7 +256,9 @@ def scan_pulses(
         progress("pulse amplitudes", 0.5 * min(1.0, (start + _ROWS) / len(scan)))
     lost = np.flatnonzero(scan == UNDECIDED)[:_MOST_LOST]
     table = scan.reshape(S, P, len(grid))
-    at_one = table[:, :, int(np.argmin(np.abs(grid - 1.0)))]
+    at_one = table[:, :, int(np.argmin(np.abs(grid - 1.0)))].copy()
+    row, column = np.nonzero(at_one == _OTHER)
+    at_one[row, column] = sources.destinations(row, column, np.ones(len(row)), told=True)
     destinations = np.full((K, P), UNDECIDED, dtype=np.intp)
     destinations[sources.owner[sources.phase == 0]] = at_one[sources.phase == 0]
     notes = _phase_notes(sources, at_one)
@@ -263,37 +281,44 @@ def _connections(
     best: dict[tuple[int, int, int], _Bracket] = {}
     for c in brackets:
         own = int(sources.owner[c.s])
-        if c.b < 0 or c.b == own or c.high > most:
+        if c.b in (own, ESCAPED, UNDECIDED) or c.high > most:
             continue
         key = own, c.b, c.p
         if key not in best or c.high < best[key].high:
             best[key] = c
-    kept = sorted(best.items())
+    kept = [c for _, c in sorted(best.items())]
     if not kept:
         return ()
-    s, p = (np.array([getattr(c, name) for _, c in kept], dtype=np.intp) for name in ("s", "p"))
-    high = np.array([c.high for _, c in kept])
-    targets = np.array([c.b for _, c in kept], dtype=np.intp)
+    s, p = (np.array([getattr(c, name) for c in kept], dtype=np.intp) for name in ("s", "p"))
+    high = np.array([c.high for c in kept])
+    seen = np.array([c.b for c in kept], dtype=np.intp)
+    targets = seen.copy()
+    other = np.flatnonzero(seen == _OTHER)
+    targets[other] = sources.destinations(s[other], p[other], 1.001 * high[other], told=True)
 
     def replayed(margin: float) -> BoolArray:
-        above = sources.destinations(s, p, (1.0 + margin) * high) == targets
-        below = sources.destinations(s, p, (1.0 - margin) * high) == targets
+        above = sources.destinations(s, p, (1.0 + margin) * high) == seen
+        below = sources.destinations(s, p, (1.0 - margin) * high) == seen
         return np.asarray(above & ~below)
 
     sound, close = replayed(1e-3), replayed(4.0 * tolerance)
     out = []
-    for row, ((source, target, pulse), c) in enumerate(kept):
+    for row, c in enumerate(kept):
+        source, target = int(sources.owner[c.s]), int(targets[row])
+        if target < 0 or (seen[row] == _OTHER and sources.landscape.attractors[target].is_point):
+            # The run had not arrived yet, or was not told to be on anything.
+            continue
         checked = bool(sound[row])
         note = "" if checked else NARROW if close[row] else "the replay failed"
         entry: dict[str, Any] = {
-            "metric": "input", "source": source, "target": target, "pulse": pulse, "threshold": c.high,
-            "lower": 0.0, "at_unit": bool(at_one[c.s, pulse] == target), "checked": checked, "kick": None,
+            "metric": "input", "source": source, "target": target, "pulse": c.p, "threshold": c.high,
+            "lower": 0.0, "at_unit": bool(at_one[c.s, c.p] == target), "checked": checked, "kick": None,
             "alignment": None, "saddle": None, "note": note,
         }  # fmt: skip
         if len(sources.landscape.attractors[source].states) > 1:
             phases = np.flatnonzero(sources.owner == source)
             entry["phase"] = int(sources.phase[c.s])
-            entry["at_unit"] = bool(np.any(at_one[phases, pulse] == target))
+            entry["at_unit"] = bool(np.any(at_one[phases, c.p] == target))
         out.append(entry)
     return tuple(out)
 
@@ -303,9 +328,13 @@ def _phase_notes(sources: _Sources, at_one: IntArray) -> list[str]:
     notes = []
     for owner in np.unique(sources.owner):
         rows = at_one[sources.owner == owner]
+        period = len(sources.landscape.attractors[owner].states)
+        of = "all phases" if len(rows) == period else f"{len(rows)} of its {period} phases"
         if np.any(rows != rows[0]):
             notes.append(
                 f"where a pulse leads from the cycle {owner} depends on its phase: the pulse table is of the "
-                "first state listed, thresholds are the least over all phases"
+                f"first state listed, thresholds are the least over {of}"
             )
+        elif len(rows) < period:
+            notes.append(f"thresholds from the cycle {owner} are the least over {of}")
     return notes

@@ -115,6 +115,8 @@ class Landscape:
     notes: tuple[str, ...]
     _labeller: Labeller = field(repr=False)
     _places: IntArray = field(repr=False)
+    _points: Labeller = field(repr=False)
+    _point_places: IntArray = field(repr=False)
 
     def __repr__(self) -> str:
         kinds = ", ".join(a.kind for a in self.attractors)
@@ -128,12 +130,15 @@ class Landscape:
         """One state of every attractor, shape (n_attractors, n_units)."""
         return np.array([a.states[0] for a in self.attractors]).reshape(-1, self.system.n_units)
 
-    def label(self, states: ArrayLike) -> IntArray:
+    def label(self, states: ArrayLike, *, points_only: bool = False) -> IntArray:
         """Return the position in `attractors` that each state goes to; -1 for escape, -2 where undecided.
 
         Parameters
         ----------
         states : array_like, shape (n, n_units)
+        points_only : bool
+            Whether to leave undecided what reaches no point or cycle: attractors of other kinds are told by
+            the means of long runs, which takes several times as long. Default False.
 
         Returns
         -------
@@ -142,8 +147,14 @@ class Landscape:
         X = np.asarray(states, dtype=np.float64)
         if X.ndim == 2 and X.shape[0] == 0:
             return np.zeros(0, dtype=np.intp)
-        labels = self._labeller.label(checked_states(X, "states", self.system.n_units), grow=False)
-        return np.where(labels >= 0, self._places[np.maximum(labels, 0)], labels)
+        X = checked_states(X, "states", self.system.n_units)
+        labeller, places = self._labeller, self._places
+        if points_only:
+            labeller, places = self._points, self._point_places
+        labels = labeller.label(X, grow=False)
+        if len(places) == 0:
+            return labels
+        return np.where(labels >= 0, places[np.maximum(labels, 0)], labels)
 
 
 def _labeller(
@@ -407,6 +418,15 @@ def _summary(
     def placed(label: int) -> int:
         return int(places[label]) if label >= 0 else label
 
+    points_only, known = labeller, list(range(len(found)))
+    if not all(a.is_point for a in found):
+        known = [i for i, a in enumerate(found) if a.is_point]
+        points_only = Labeller(
+            held, n_steps=labeller.n_steps, n_average=labeller.n_average, max_period=labeller.max_period,
+            escape_radius=labeller.escape_radius, rng=labeller.rng,
+        )  # fmt: skip
+        for i in known:
+            points_only.add(found[i])
     n = len(labels)
     counts = [int(np.sum(labels == i)) for i in order]
     return Landscape(
@@ -426,4 +446,6 @@ def _summary(
         notes=tuple(dict.fromkeys(labeller.notes)),
         _labeller=labeller,
         _places=places,
+        _points=points_only,
+        _point_places=places[known],
     )
