@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -31,6 +33,26 @@ SETTINGS = StudySpec(
     verify=VerifySpec(closed_loop=False),
 )
 
+FAULTY = """
+format = "esntools-model-spec"
+version = 1
+name = "weak-bit"
+title = "A bit that cannot be set back"
+kind = "network"
+[network]
+W = [[1.5, 0.0], [0.0, 0.3]]
+W_in = [[1.0], [0.5]]
+b = [0.1, 0.0]
+W_out = [[1.0, 0.0]]
+symbols = [[1.0], [-1.0]]
+symbol_names = ["+1 on line 0", "-1 on line 0"]
+[task]
+source = "flip-flop"
+n_bits = 1
+n_steps = 400
+pulse_probability = 0.1
+"""
+
 
 def henon_series(n_steps: int = 1600) -> Series:
     x = henon().trajectory(n_steps, rng=0)[:, 0]
@@ -50,3 +72,11 @@ def henon_study() -> Study:
 @cache
 def switching_study() -> Study:
     return run_study(load("switching-2neuron"))
+
+
+@cache
+def faulty_study() -> Study:
+    """A memory of one bit whose pulse cannot set it back."""
+    folder = Path(tempfile.mkdtemp())
+    (folder / "model.toml").write_text(FAULTY)
+    return run_study(load(folder))

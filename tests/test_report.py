@@ -14,13 +14,15 @@ from types import SimpleNamespace as Namespace
 import networkx as nx
 import numpy as np
 import pytest
-from study_cases import henon_study, switching_study
+from study_cases import faulty_study, henon_study, switching_study
 
+from esntools import report
 from esntools.certificates import check_certificate
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork, Readout
 from esntools.report import write_report
 from esntools.report.equations import equation_svg, report_equations
+from esntools.report.excitable import excitable_chapter
 from esntools.report.figures import to_svg
 from esntools.report.proofs import page_html, proof_of
 from esntools.report.tables import audit_text, report_tables
@@ -227,6 +229,67 @@ def test_dynamics_are_shown(reports: dict[str, Path]) -> None:
     assert {"echo-index", "dwell-times"} <= set(switching.ids)
     assert switching.words.count("It is proved that there are no others.") == 3
     assert "some may be missed" not in switching.words
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_reader_sees_what_is_wrong_with_the_network(tmp_path: Path) -> None:
+    study = faulty_study()
+    found = study.diagnosis
+    assert found is not None
+    assert study.graph is not None
+    text = write_report(study, tmp_path).read_text()
+    page = Page(text)
+    assert {"network", "graph", "phase", "diagnosis"} <= set(page.ids)
+    assert re.search(r'<div class="verdict refuted"><p><b class="word">errs</b>', text)
+    assert found.summary in page.words
+    assert found.faults[0].text in page.words
+    # The pulse table against the task: one cell is wrong, red, and says what was wanted.
+    bad = [v for tag, name, v in page.attributes if (tag, name, v) == ("td", "class", "bad")]
+    assert len(bad) == 1
+    assert "✗ stays; wanted (-1)" in page.words
+    # Every wrong stretch of the run is in a table by cause, and told one by one.
+    assert "threshold above the pulse" in page.words
+    assert "none is left without a cause" in page.words
+    for segment in found.segments[:15]:
+        assert f"Steps {segment.start} to {segment.stop - 1}:" in page.words
+    document = json.loads((tmp_path / "diagnosis.json").read_text())
+    assert document["n_wrong_steps"] == found.n_wrong_steps
+    assert found.summary in (tmp_path / "diagnosis.txt").read_text()
+    assert json.loads((tmp_path / "report.json").read_text())["diagnosis"]["correct"] is False
+    assert len(study.summary_lines) == 5
+    assert "leads where the task does not want" not in study.summary_lines[1]
+    assert "1 of 4 pulses from an attractor lead where the task does not want" in study.summary_lines[1]
+
+
+def test_a_failed_audit_stands_in_bold() -> None:
+    study = switching_study()
+    assert study.graph is not None
+    graph = study.graph.copy()
+    graph.graph.update(audit="failed", audit_reason="the indices sum to 3", note="attractor 1 is chaos")
+    text = re.sub(r"\s+", " ", report._page(replace(study, graph=graph), (), ()))
+    assert "<p><b>The audit of the fixed points failed: the indices sum to 3." in text
+    assert "<p><b>Attractor 1 is chaos.</b></p>" in text
+    assert "The audit of the fixed points failed" not in report._page(study, (), ())
+
+
+def test_thresholds_in_several_metrics_are_a_table() -> None:
+    graph = nx.DiGraph(
+        kind="excitable network", metrics=["state", "input"], pulses=[], pulse_table=[[], []], audit="passed",
+        connections=[
+            {"metric": "state", "source": 0, "target": 1, "threshold": 0.5, "lower": 0.25},
+            {"metric": "input", "source": 0, "target": 1, "threshold": 2.0, "lower": 0.0, "pulse": 1},
+            {"metric": "input", "source": 0, "target": 1, "threshold": 1.0, "lower": 0.0, "pulse": 0},
+            {"metric": "state", "source": 1, "target": 0, "threshold": 0.125, "lower": 0.0},
+        ],
+    )  # fmt: skip
+    graph.add_nodes_from([(0, {"output": None}), (1, {"output": None})])
+    chapter = excitable_chapter(replace(switching_study(), graph=graph, diagnosis=None))
+    assert chapter is not None
+    assert chapter.thresholds is not None
+    assert chapter.thresholds.rows == (("0 → 1", "0.5 (≥ 0.25)", "1"), ("1 → 0", "0.125", "none found"))
+    assert (chapter.word, chapter.moves, chapter.causes) == ("", None, None)
+    assert excitable_chapter(henon_study()) is None
 
 
 def test_equations_have_the_terms_of_the_network() -> None:

@@ -203,7 +203,11 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
     steps.done = SHARE["fit"]
     spec = model.model.network
     names = spec.symbol_names if spec is not None else ()
-    questions = [("driven", network, input_class(settings.verify.inputs, None, symbols, network.n_inputs))]
+    asked = settings.verify.inputs
+    if asked == "data":
+        # A network that is written out has no data; what drives it are its symbols.
+        asked = "symbols" if symbols.size else "any"
+    questions = [("driven", network, input_class(asked, None, symbols, network.n_inputs))]
     verdicts = ask(steps, questions)
     derivation = steps.run("derivation", lambda p: derive(network))
     certified = certified_of(steps, verdicts, derivation)
