@@ -134,6 +134,8 @@ def test_the_phases_of_a_cycle_are_two_responses() -> None:
     assert size(ena, 0, 1) == pytest.approx(M, abs=1e-8)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_basin_between_two_others() -> None:
     """tanh(4 x)^3 holds -1, 0 and 1: the window of kicks that end in the middle one is narrow, but met."""
     network = EchoStateNetwork([[4.0]], W_in=[[1.0]], activation=Activation.from_sympy("tanh(z)**3"))

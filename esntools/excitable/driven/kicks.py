@@ -335,20 +335,28 @@ def _crossings(search: Search, rays: Rows, R: FloatArray, most: int) -> Rows | N
 
 def _neighbours(search: Search, best: Rows, times: IntArray) -> Rows | None:
     """Return rays shorter than the best ones, in the directions that are best at neighbouring times."""
-    groups = best.groups()
-    rows = []
-    for (i, j, k), members in groups.items():
-        at = int(np.searchsorted(times, k))
-        for other in (at - 1, at + 1):
-            beside = groups.get((i, j, int(times[other]))) if 0 <= other < len(times) else None
-            if beside is not None and best.V[beside[0]] @ best.V[members[0]] < 1.0 - 1e-9:
-                rows.append((members[0], beside[0]))
+    groups, curves = best.groups(), search.series.curves
+    rows, limits = [], []
+    for i, j in sorted({(i, j) for i, j, _ in groups}):
+        for at, k in enumerate(times.tolist()):
+            if not np.isfinite(curves[k, i, 0]):
+                continue
+            own = groups.get((i, j, k))
+            for other in (at - 1, at + 1):
+                beside = groups.get((i, j, int(times[other]))) if 0 <= other < len(times) else None
+                if beside is None or (own and best.V[beside[0]] @ best.V[own[0]] > 1.0 - 1e-9):
+                    continue
+                rows.append((i, j, k, beside[0]))
+                limits.append(best.high[own[0]] if own else np.inf)
     if not rows:
         return None
-    own, near = (np.array([r[k] for r in rows], dtype=np.intp) for k in range(2))
-    new = best.take(own)
-    new.V, new.active = best.V[near], np.ones(len(own), dtype=np.bool_)
-    R = best.high[own][:, None] * np.array([0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.97, 0.999])
+    source, target, time, near = (np.array([r[q] for r in rows], dtype=np.intp) for q in range(4))
+    # A basin may be met for a short stretch only: about where it is met beside.
+    spread = np.array([0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0, 1.01, 1.03, 1.1, 1.2, 1.4, 2.0])
+    limit = 0.999 * np.array(limits)
+    R = np.sort(np.minimum(best.high[near][:, None] * spread, limit[:, None]), axis=1)
+    zeros = np.zeros(len(rows))
+    new = Rows(source, target, time, best.V[near], zeros, zeros.copy())
     new.low, new.high = search.scan(new, R)
     hit = np.flatnonzero(~np.isnan(new.high))
     return new.take(hit) if len(hit) else None
