@@ -129,9 +129,9 @@ def _level(gain: float) -> float:
 def _settled(W: FloatArray, X: FloatArray) -> FloatArray:
     """Return where the patterns settle; W is symmetric and semidefinite, so that every run does."""
     X = X.copy()
-    for _ in range(20000):
+    for _ in range(3000):
         following = np.tanh(X @ W.T)
-        if float(np.max(np.abs(following - X))) < 1e-13:
+        if float(np.max(np.abs(following - X))) < 1e-10:
             break
         X = following
     return X

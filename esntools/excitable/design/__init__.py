@@ -26,9 +26,11 @@ __all__ = [
 
 #: The gap of the drive at an edge for which no threshold is given.
 _DEFAULT_GAP: Final = 0.08
-_MOST_UNITS: Final = 2000
+_MOST_UNITS: Final = 400
+_MOST_PADDING: Final = 5000
 #: How much of the drive of a successor may come from the others that are not quite off.
 _LEAKAGE: Final = 0.2
+_STRONGEST: Final = 0.75
 _TOLERANCE: Final = 3e-4
 #: Up to here some unit switches on without a leader.
 _ALONE: Final = 6
@@ -68,9 +70,9 @@ def design(
         The edge attribute that holds the threshold, or one number for all edges. Default ``"threshold"``; an
         edge without it gets a gap of 0.08 in the drive.
     metric : {"input", "state", "drive"}, optional
-        What the thresholds are: the amplitude of one pulse on the target's input line; the 2-norm of a free
-        kick of the state (a kick is twice as large in the tanh form as in the logistic one); a kick of the
-        target's drive y = W x + b alone. Default ``"input"``.
+        What the thresholds are: the amplitude, up to 0.75, of one pulse on the target's input line; the
+        2-norm of a free kick of the state (twice as large in the tanh form as in the logistic one); a kick of
+        the target's drive y = W x + b alone. Default ``"input"``.
     leak_rate : float, optional
         a, at most 1/2: with more, cycles of period two appear. Default 0.25.
     activation : {"tanh", "logistic"}, optional
@@ -130,7 +132,7 @@ def design(
             "leak_rate", str(leak_rate), "must be at most 0.5: with more, attractors that no vertex "
             "stands for appear (at 1 a cycle of period two, all units on and all off)",
         )  # fmt: skip
-    padding = whole_number(padding, "padding", 0, _MOST_UNITS)
+    padding = whole_number(padding, "padding", 0, _MOST_PADDING)
     rng = seeded(rng)
     plan = plan_of(_checked_graph(graph))
     if plan.n_units > _MOST_UNITS:
@@ -189,6 +191,11 @@ def _targets(
             found.append(Target(place, _DEFAULT_GAP, "drive"))
         else:
             number = positive_number(value, place)
+            if metric == "input" and number > _STRONGEST:
+                raise InvalidInputError(
+                    place, f"{number:.6g}", f"must be at most {_STRONGEST} in the metric 'input'",
+                    "stronger pulses reach units that no edge leads to",
+                )  # fmt: skip
             found.append(Target(place, number / scale if metric == "state" else number, metric))
     return tuple(found)
 

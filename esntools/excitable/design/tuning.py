@@ -400,8 +400,8 @@ def _out_of_reach(target: Target, leak_rate: float, row: FloatArray, width: floa
     while math.isinf(single_threshold(ExcitableUnit(low, width), target.metric, leak_rate, row)):
         low += 1e-3
     most = single_threshold(ExcitableUnit(low, width), target.metric, leak_rate, row)
-    remedy = "a larger leak_rate lets a pulse carry further" if target.metric == "input" else ""
     return InvalidInputError(
         target.place, f"{target.threshold:.6g}",
-        f"must stay below about {most:.3g} at leak rate {leak_rate:g} (metric {target.metric!r})", remedy,
+        f"must stay below about {most:.3g} at leak rate {leak_rate:g} (metric {target.metric!r})",
+        "a network's edges have narrow basins, so that they differ from what is no edge",
     )  # fmt: skip
