@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize
 
 from esntools._typing import BoolArray, FloatArray
 from esntools.maps import Map
@@ -60,3 +61,37 @@ def naive_normal(system: Map, path: FloatArray, covector: FloatArray) -> FloatAr
     for x in path:
         product = system.jacobian(x) @ product
     return np.asarray(product.T @ covector)
+
+
+def naive_boxed_kick(
+    system: Map, x: FloatArray, points: FloatArray, low: FloatArray, high: FloatArray
+) -> float:
+    """Return the least crossing over angles of the plane whose end is inside a box; finer around the best."""
+    angles = np.linspace(0.0, 2.0 * np.pi, 721)[:-1]
+    for width in (2.0 * np.pi / 720 / 25.0**k for k in range(6)):
+        V = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+        sizes = naive_crossings(system, x, V, points, 3.0)
+        Y = x + np.where(np.isfinite(sizes), sizes, 9.0)[:, None] * V
+        inside = np.all(np.clip(Y, low - 1e-9, high + 1e-9) == Y, axis=1)
+        best = int(np.argmin(np.where(inside, sizes, np.inf)))
+        angles = angles[best] + np.linspace(-width, width, 61)
+    return float(sizes[best])
+
+
+def naive_shortest(
+    G: FloatArray,
+    c: FloatArray,
+    basis: FloatArray | None,
+    box: tuple[FloatArray, FloatArray] | None,
+) -> FloatArray:
+    """Return the d of least norm with G d = c, in the span of a basis and in a box, by a general solver."""
+    B = np.eye(G.shape[1]) if basis is None else basis
+    constraints = [{"type": "eq", "fun": lambda z: G @ B @ z - c}]
+    if box is not None:
+        low, high = box
+        constraints.append({"type": "ineq", "fun": lambda z: np.concatenate([B @ z - low, high - B @ z])})
+    found = minimize(
+        lambda z: 0.5 * z @ z, np.zeros(B.shape[1]), jac=lambda z: z, method="SLSQP",
+        constraints=constraints, options={"ftol": 1e-15, "maxiter": 500},
+    )  # fmt: skip
+    return np.asarray(B @ found.x)

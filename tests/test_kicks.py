@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse
 from flip_flops import block_flip_flop
-from naive_kicks import naive_crossings, naive_normal, naive_smallest_kick
+from naive_kicks import (
+    naive_boxed_kick,
+    naive_crossings,
+    naive_destinations,
+    naive_normal,
+    naive_shortest,
+    naive_smallest_kick,
+)
 from scipy.optimize import brentq
-from test_excitable import FIXTURE
 
 from esntools._typing import FloatArray
 from esntools.basins import ESCAPED, Kick, NoKick, basins, find_smallest_kick
 from esntools.basins.attractors import polish_cycle
+from esntools.basins.horizons import Allowed, Horizons, anchors
 from esntools.basins.rays import Saddle, pull_back
 from esntools.errors import InvalidInputError
 from esntools.fixed_points import find_fixed_points
 from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 
+FIXTURE = Path(__file__).parent / "corpora" / "flipflop2_N100.npz"
 #: tanh(1.5 m) = m, and tanh(2 m) = m.
 M, M2 = 0.8585596366401103, 0.9575040240772687
 
@@ -52,7 +61,14 @@ def digraph(edges: list[tuple[int, int]], n: int, a: float = 0.25) -> tuple[Echo
 # -- closed forms ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("w", "share"), [(1.5, 0.0), (1.5, 0.9), (2.0, -0.999), (3.0, 0.99), (2.0, 0.5)])
+@pytest.mark.parametrize(
+    ("w", "share"),
+    [
+        (1.5, 0.0),
+        (2.0, -0.999),
+        *(pytest.param(*p, marks=pytest.mark.slow) for p in ((1.5, 0.9), (3.0, 0.99), (2.0, 0.5))),
+    ],
+)
 def test_one_neuron_is_kicked_to_its_saddle(w: float, share: float) -> None:
     """Bias at a share of the fold's."""
     s = np.sqrt(1.0 - 1.0 / w)
@@ -98,6 +114,8 @@ def test_large_block_flip_flop() -> None:
     assert kick.size == pytest.approx(M * np.sqrt(167), abs=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_noisy_blocks_against_random_directions() -> None:
     network = block_flip_flop(33, 0.1)
     points = find_fixed_points(network)
@@ -132,34 +150,90 @@ def test_three_cycle_of_a_designed_network() -> None:
     assert 0.75 <= back.size < 0.7736
 
 
-@pytest.mark.skipif(not FIXTURE.exists(), reason="the fixture is not part of the repository")
+@pytest.mark.slow
+@pytest.mark.ci
+def test_box_of_a_designed_network() -> None:
+    """Units at 1 can fall but not rise: the shortest kick within the range leaves one direction less."""
+    network, W = digraph([(0, 1), (1, 2), (2, 0)], 3)
+    points = find_fixed_points(network)
+    x = points.stable[0].x
+    j = int(np.argmax(x))
+    k = (j + 1) % 3
+    boxes: list[tuple[Any, float]] = [
+        ("range", 0.0), ((np.zeros(3), np.ones(3)), 0.0), ((-0.01, 1.01), 0.01)
+    ]  # fmt: skip
+    for box, slack in boxes:
+        kick = kick_of(network, x, box=box, attractors=points)
+        y = kick.x + kick.vector
+        assert np.min(y) >= -slack - 1e-8
+        assert np.max(y) <= 1.0 + slack + 1e-8
+        assert kick.alignment > 1.0 - 1e-6
+        if slack:
+            assert 0.0285 < kick.size < 0.0734
+        else:
+            # The unit that feeds k stays where it is, and so does the third: neither can go on.
+            assert kick.size == pytest.approx(0.0769394 / np.hypot(1.0, 0.31), rel=1e-4)
+            assert int(np.argmax(np.abs(W[k] * kick.vector))) == k
+
+
+def split_flip_flop() -> EchoStateNetwork:
+    with np.load(FIXTURE) as w:
+        network = EchoStateNetwork(w["W"], W_in=w["W_in"], W_fb=w["W_fb"], readout=Readout(w["W_out"]))
+    return network.at_input(np.zeros(2))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("source", "target", "size"),
     [
-        pytest.param(5, 4, 0.3466, marks=[pytest.mark.slow, pytest.mark.ci]),
-        *(
-            pytest.param(*row, marks=pytest.mark.slow)
-            for row in (
-                (4, 5, 0.3181), (2, 4, 0.0967), (4, 2, 0.4226), (5, 3, 0.1273), (3, 5, 0.1412),
-            )
-        ),
+        pytest.param(5, 4, 0.3466, marks=pytest.mark.ci),
+        (4, 5, 0.3181), (2, 4, 0.0967), (5, 3, 0.1273), (3, 5, 0.1412),
+        pytest.param(4, 2, 0.4226, marks=pytest.mark.ci),
     ],
 )  # fmt: skip
 def test_thresholds_of_the_split_flip_flop(source: int, target: int, size: float) -> None:
-    with np.load(FIXTURE) as w:
-        network = EchoStateNetwork(w["W"], W_in=w["W_in"], W_fb=w["W_fb"], readout=Readout(w["W_out"]))
-    network = network.at_input(np.zeros(2))
+    network = split_flip_flop()
     points = find_fixed_points(network)
     assert len(points.stable) == 6
     kick = kick_of(network, points.stable[source].x, target=target, attractors=points)
-    assert kick.size == pytest.approx(size, rel=1e-3)
+    assert np.min(np.abs(kick.sizes / size - 1.0)) < 1e-3
     assert (kick.origin, kick.destination) == (source, target)
-    assert kick.alignment > 1.0 - 1e-6
+    if (source, target) != (4, 2):
+        assert kick.size == pytest.approx(size, rel=1e-3)
+        assert kick.alignment > 1.0 - 1e-6
+        return
+    # The published kick crosses the saddle that both share; past the origin a shorter one leads there too.
+    assert kick.size == pytest.approx(0.385, rel=1e-3)
+    assert kick.saddle is not None
+    np.testing.assert_allclose(kick.saddle, 0.0, atol=1e-9)
+    states = np.array([p.x for p in points.stable])
+    near = kick.vector * np.array([[0.99], [1.0001], [1.001]])
+    beside = np.random.default_rng(0).standard_normal((20, 100)) * (1e-4 * kick.size / 10.0)
+    ends = naive_destinations(network, kick.x + np.vstack([near, kick.vector * 1.001 + beside]), states, 1500)
+    assert ends[0] != target
+    assert np.all(ends[1:] == target)
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_boxed_kick_of_the_split_flip_flop() -> None:
+    """The free kick leaves the cube by 0.02; within it one is 0.3 % longer."""
+    network = split_flip_flop()
+    points = find_fixed_points(network)
+    x = points.stable[5].x
+    free = kick_of(network, x, target=4, attractors=points)
+    boxed = kick_of(network, x, target=4, attractors=points, box="range")
+    assert np.max(np.abs(free.x + free.vector)) == pytest.approx(1.021, abs=1e-3)
+    assert np.max(np.abs(boxed.x + boxed.vector)) <= 1.0 + 1e-7
+    assert free.size * 1.001 < boxed.size < free.size * 1.01
+    assert boxed.alignment > 1.0 - 1e-6
 
 
 # -- slow twins --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_plane_against_every_angle() -> None:
     network = planar()
     points = find_fixed_points(network)
@@ -175,6 +249,81 @@ def test_plane_against_every_angle() -> None:
     kick = kick_of(network, states[0], target=target, attractors=points)
     size, _ = naive_smallest_kick(network, states[0], states, 3.0, target)
     assert kick.size == pytest.approx(size, rel=1e-4)
+
+
+def test_box_that_holds_one_unit() -> None:
+    """The nearer bit may not be set back: the farther one is."""
+    bits = EchoStateNetwork(np.diag([1.5, 2.0]))
+    kick = kick_of(bits, [M, M2], box=([0.5, -1.0], [1.0, 1.0]))
+    np.testing.assert_allclose(kick.vector, [0.0, -M2], atol=1e-6)
+    # Kicks in a subspace and a box.
+    kick = kick_of(bits, [M, M2], subspace=[[1.0], [1.0]], box=(-1.0, 1.0))
+    np.testing.assert_allclose(kick.vector, [-M, -M], atol=1e-6)
+    none = find_smallest_kick(bits, [M, M2], subspace=[[1.0], [1.0]], box=(0.2, 1.0))
+    assert isinstance(none, NoKick)
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param((-0.95, 0.9), marks=pytest.mark.slow),
+        pytest.param(((-0.96, -0.9), (2.0, 0.3)), marks=[pytest.mark.slow, pytest.mark.ci]),
+    ],
+)
+def test_box_against_every_state_on_its_edge(box: Any) -> None:
+    """In the plane: inside the box every angle is tried."""
+    network = planar()
+    points = find_fixed_points(network)
+    states = np.array([p.x for p in points.stable])
+    low, high = (np.broadcast_to(side, 2) for side in box)
+    kick = kick_of(network, states[0], attractors=points, box=box)
+    size = naive_boxed_kick(network, states[0], states, low, high)
+    assert kick.size == pytest.approx(size, rel=1e-6)
+    assert np.all(kick.x + kick.vector >= low - 1e-8)
+    assert np.all(kick.x + kick.vector <= high + 1e-8)
+
+
+def test_shortest_allowed_kick_onto_planes() -> None:
+    """Projection in closed form, and active bounds, against sequential quadratic programming."""
+    rng = np.random.default_rng(0)
+    for k in (1, 2):
+        G = rng.standard_normal((k, 6))
+        basis = np.linalg.qr(rng.standard_normal((6, 4)))[0]
+        low, high = -rng.uniform(0.05, 0.6, 6), rng.uniform(0.05, 0.6, 6)
+        for allowed in (
+            Allowed(6), Allowed(6, basis), Allowed(6, None, (low, high)), Allowed(6, basis, (low, high))
+        ):  # fmt: skip
+            # Near the faces of the box: bounds are active.
+            inside = basis @ basis.T @ rng.standard_normal(6)
+            c = G @ inside * 0.95 * float(Allowed(6, None, (low, high)).room(inside))
+            d = allowed.nearest(G, c)
+            assert d is not None
+            exact = naive_shortest(G, c, allowed.basis, allowed.box)
+            np.testing.assert_allclose(d, exact, atol=1e-6)
+            np.testing.assert_allclose(G @ d, c, atol=1e-9)
+    # Nothing within the box reaches that far.
+    assert Allowed(6, None, (low, high)).nearest(G, 1e3 * c) is None
+
+
+def test_manifolds_of_saddles_with_several_unstable_directions() -> None:
+    """Two bits and their product: the point nearest to x on the stable manifold of the origin is 0 itself."""
+    bits = EchoStateNetwork(np.diag([1.5, 2.0, 0.5]))
+    origin = polish_cycle(bits, np.zeros(3), 1)
+    assert origin is not None
+    (anchor,) = anchors(bits, origin)
+    np.testing.assert_allclose(np.abs(anchor.left @ np.eye(3)[:, :2]), np.eye(2)[::-1], atol=1e-9)
+    found = Horizons(bits).land(np.array([M, M2, 0.0]), anchor, Allowed(3))
+    assert found
+    np.testing.assert_allclose(found[0].kick, [-M, -M2, 0.0], atol=1e-9)
+    assert anchors(bits, origin, most=1) == ()
+    # A focus: complex multipliers, and a map that knows only its Jacobian.
+    focus = FunctionMap(planar().step, planar().jacobian, 2)
+    cycle = polish_cycle(focus, np.array([-0.0944, 0.0211]), 1)
+    assert cycle is not None
+    (anchor,) = anchors(focus, cycle)
+    x = find_fixed_points(planar()).stable[0].x
+    (landing, *_) = Horizons(focus).land(x, anchor, Allowed(2))
+    np.testing.assert_allclose(x + landing.kick, anchor.x, atol=1e-7)
 
 
 def test_forms_of_a_map_agree() -> None:
@@ -329,6 +478,9 @@ def test_same_again_and_progress() -> None:
         ([M, M], {"tol": 0.0}, "tol"), ([M, M], {"max_iterations": -1}, "max_iterations"),
         ([M, M], {"max_size": -1.0}, "max_size"), ([M, M], {"u": [1.0]}, "u"),
         ([M, M], {"attractors": "all"}, "attractors"), ([M, M], {"rng": "dice"}, "rng"),
+        ([M, M], {"box": "cube"}, "box"), ([M, M], {"box": (0.0, 0.5)}, "box"),
+        ([M, M], {"box": (0.0, [1.0] * 3)}, "box"), ([M, M], {"box": (np.nan, 1.0)}, "box"),
+        ([M, M], {"box": 1.0}, "box"),
     ],
 )  # fmt: skip
 def test_bad_input(x: Any, options: dict[str, Any], place: str) -> None:
