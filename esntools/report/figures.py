@@ -230,7 +230,7 @@ def _graph_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axe
                 graph, study.network, plane=plane, paths=study.paths[:40], spurious=extra
             ),
         )  # fmt: skip
-    if found is not None:
+    if found is not None and found.segments:
         yield (
             "diagnosis", "Where it errs",
             "The test run, wrong stretches in red and numbered as in the list below; then one of each of the "
