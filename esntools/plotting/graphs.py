@@ -232,6 +232,9 @@ def _draw_loop(ax: Axes, p: FloatArray, centre: FloatArray, drawn: dict[str, Any
 
 def _node_words(data: dict[str, Any], output: FloatArray | None, name: str, spurious: bool) -> str:
     words = [] if output is None else [_output_label(output)]
+    if words and words[0] == name.replace("-", "−"):
+        # The state of the task is the output that it holds: once is enough.
+        name = ""
     kind = str(data.get("kind", "fixed point"))
     if kind == "periodic orbit":
         words.append(f"period {data.get('period')}")

@@ -22,7 +22,7 @@ __all__ = ["PhasePlane", "phase_plane"]
 # Steps after a pulse that belong to the switch rather than to the rest that follows.
 _SWITCH: Final = 5
 # Multiplications that the labels of a picture may take, about: some seconds.
-_WORK: Final = 1.5e10
+_WORK: Final = 5e10
 #: Attractors nearer to each other than this fraction of the picture would cover each other.
 _APART: Final = 0.12
 #: Anchors of the surface nearer than this would tear it.
