@@ -143,6 +143,9 @@ def test_the_smallest_state_kick_of_the_ring_is_the_closed_form():
     assert kick.vector @ row / kick.size / np.linalg.norm(row) > 0.999
     back = find_smallest_kick(network, x, target=np.array([0.0, 0.0, 1.0]), n_starts=3)
     assert back.size >= 0.75
+    inside = find_smallest_kick(network, x, target=np.array([0.0, 1.0, 0.0]), n_starts=3, box="range")
+    assert inside.size == pytest.approx(ExcitableUnit(0.29).range_kick(row, 0), rel=1e-3)
+    assert inside.size == pytest.approx(0.0735, rel=1e-3)
     # The same threshold designed for: twice as large in the tanh form.
     for activation, scale in (("logistic", 1.0), ("tanh", 2.0)):
         designed = design(RING, threshold=scale * kick.size, metric="state", activation=activation)

@@ -6,7 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Final, final
 
-from esntools.arguments import real_number
+import numpy as np
+from numpy.typing import ArrayLike
+
+from esntools.arguments import real_array, real_number
 from esntools.errors import InvalidInputError
 
 __all__ = ["CENTRE", "WIDTH", "ExcitableUnit", "fold_drive"]
@@ -153,6 +156,32 @@ class ExcitableUnit:
         level = _sigmoid(self.rest, self.width) + self.gap / leak_rate
         # From there on the pulse is above 1/2 + 36 widths, where the sigmoid is 1 in double arithmetic.
         return _inverse_sigmoid(level, self.width) - self.rest if level < 1.0 - 1e-15 else math.inf
+
+    def kick(self, row: ArrayLike) -> float:
+        r"""Return the 2-norm of the smallest free kick of the state, :math:`gap / |W_k|`, along W_k itself.
+
+        Parameters
+        ----------
+        row : array_like, shape (n_units,)
+            The unit's own row of W, in the logistic form with the sigmoid's scale in the drive.
+        """
+        return self.gap / float(np.linalg.norm(real_array(row, "row")))
+
+    def range_kick(self, row: ArrayLike, on: int) -> float:
+        """Return the 2-norm of the smallest kick that keeps every state in [0, 1].
+
+        Unit `on` is 1 and the others are 0 as good as: it can only fall, they can only rise.
+
+        Examples
+        --------
+        >>> row = [-0.31, 1.0, -2.49]
+        >>> unit = ExcitableUnit(0.29)
+        >>> round(unit.kick(row), 6), round(unit.range_kick(row, 0), 4)
+        (0.028484, 0.0735)
+        """
+        row = real_array(row, "row")
+        helps = np.where(np.arange(len(row)) == on, row < 0.0, row > 0.0)
+        return self.kick(np.where(helps, row, 0.0))
 
     def barrier(self) -> float:
         r"""Return the potential barrier between rest and threshold.

@@ -302,7 +302,7 @@ def single_threshold(unit: ExcitableUnit, metric: str, leak_rate: float, row: Fl
     if metric == "drive":
         return unit.gap
     if metric == "state":
-        return unit.gap / float(np.linalg.norm(row))
+        return unit.kick(row)
     return unit.pulse(leak_rate)
 
 
