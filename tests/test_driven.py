@@ -18,6 +18,7 @@ from esntools._typing import FloatArray
 from esntools.activations import Activation
 from esntools.basins import Kick, find_smallest_kick
 from esntools.errors import InvalidInputError
+from esntools.excitable import at_amplitude, threshold_matrix
 from esntools.excitable.driven import NonautonomousNetwork, nonautonomous_network
 from esntools.fixed_points import find_fixed_points
 from esntools.network import EchoStateNetwork, Readout
@@ -246,6 +247,17 @@ def test_the_word_of_ten_and_five() -> None:
 
 @pytest.mark.slow
 @pytest.mark.ci
+@pytest.mark.parametrize(("m", "M", "count"), [(3, 5, 2), (2, 5, 1), (6, 12, 2), (5, 12, 1)])
+def test_words_on_both_sides_of_the_staircase(m: int, M: int, count: int) -> None:
+    """m*(5) = 3 and m*(12) = 6: one holding step less, and one response is left."""
+    u = np.tile(word((A, m), (B, M)), (7200 // (m + M), 1))
+    ena = nonautonomous_network(two_neurons(), u, n_past=1000, times=[1010])
+    assert len(ena.responses) == count
+    assert len(ena.saddles) == count - 1
+
+
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_run_of_twenty_six_is_survived() -> None:
     u = word((A, 250), (B, 26), (A, 300))
     ena = nonautonomous_network(two_neurons(), u, n_past=120, times=[249])
@@ -401,6 +413,11 @@ def test_one_way_only() -> None:
 def test_the_graph_holds_plain_values() -> None:
     network = replace(planar(), readout=Readout([[1.0, 0.5]]))
     ena = nonautonomous_network(network, wave(120), n_past=30, times=[30, 50], n_starts=16)
+    matrix = threshold_matrix(ena.graph)
+    for t in ena.thresholds:
+        assert matrix[t.source, t.target] == t.minimum
+    weak = at_amplitude(ena.graph, 0.9)
+    assert set(weak.edges) == {(t.source, t.target) for t in ena.thresholds if t.minimum <= 0.9}
     text = json.dumps(nx.node_link_data(ena.graph), allow_nan=False)
     again = nx.node_link_graph(json.loads(text))
     assert dict(again.edges[0, 1]) == dict(ena.graph.edges[0, 1])

@@ -209,16 +209,22 @@ def nonautonomous_network(
     -----
     Responses are found by pullbacks from many times (see `estimate_echo_index`), the boundaries between them
     by tracking, and the kicks by turning directions towards the normals of the boundary, which are carried
-    back along driven runs. All of this searches: a response with a small basin, a shorter kick far from all
-    directions tried, may be missed. Every kick was replayed (`checked`).
+    back along driven runs. All of this searches: a response with a small basin (one that none or two of the
+    starts reach), a shorter kick far from all directions tried, may be missed; the thresholds are upper
+    bounds, every one replayed (`checked`). Where a basin is entered at a corner, between two others, there
+    is no normal, and the size is good to about a thousandth.
 
-    Which responses there are depends on `n_past`: two that always merge within it are one, and what lasts
-    for less is not seen.
+    Which responses there are depends on `n_past`. Two that meet within it, or whose distance falls by a
+    factor of ten within as many steps again, are one; what lasts for less is not seen. Where the state
+    forgets slowly, `n_past` must be long: `note` says when it is too short.
+
+    A kick is to lead to the target before the target, or the source, merges. Shortly before the merge of two
+    responses nothing is decided in time, and there are no thresholds between them.
 
     Examples
     --------
-    A sign that is remembered under a weak oscillation; the kick that turns it is shortest when the next
-    inputs help.
+    A sign that is remembered under a weak oscillation. At rest the kick that turns it is 0.859; it is
+    shorter where the next inputs help.
 
     >>> import numpy as np
     >>> bit = EchoStateNetwork([[1.5]], W_in=[[1.0]])
@@ -291,6 +297,8 @@ def nonautonomous_network(
         notes.append("one response only is known: there is no other one to kick to")
     if any(not t.checked[np.isfinite(t.sizes)].all() for t in thresholds):
         notes.append("some kicks failed their replay: the boundary is folded, or near to another one, there")
+    if thresholds and not saddles:
+        notes.append("no boundary could be followed: to tell responses apart takes longer than the series")
     if found.unresolved > _MANY and len(responses) > 1:
         notes.append(
             f"{100.0 * found.unresolved:.0f} % of the kicked states that were tried approach no known "

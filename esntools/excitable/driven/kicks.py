@@ -308,6 +308,10 @@ def _reach(series: Series) -> float:
     return max(4.0 * series.scale, 4.0 * float(np.linalg.norm(np.ptp(known, axis=0))))
 
 
+def _share(progress: Progress, low: float, high: float) -> Progress:
+    return lambda label, fraction: progress(label, low + (high - low) * fraction)
+
+
 def _crossings(search: Search, rays: Rows, R: FloatArray, most: int) -> Rows | None:
     """Return the first crossings of the rays into every other response, the `most` nearest ones of each."""
     found: list[tuple[int, int, int]] = []
@@ -408,14 +412,14 @@ def find_state_kicks(
     progress("thresholds", 0.1)
     search.cut(rows, _LOOSE)
     _thin(rows)
-    search.turn(rows, tol, max_iterations, lambda label, f: progress(label, 0.1 + 0.6 * f))
+    search.turn(rows, tol, max_iterations, _share(progress, 0.1, 0.7))
     best = rows.best()
-    for _ in range(2):
+    for k in range(2):
         more = _neighbours(search, best, times)
         if more is None:
             break
         search.cut(more, _LOOSE)
-        search.turn(more, tol, max_iterations, lambda label, f: progress(label, 0.7 + 0.2 * f))
+        search.turn(more, tol, max_iterations, _share(progress, 0.7 + 0.1 * k, 0.8 + 0.1 * k))
         best = Rows.joined([best, more]).best()
     search.cut(best, tol)
     progress("thresholds", 1.0)
