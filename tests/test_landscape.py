@@ -185,6 +185,21 @@ def test_the_same_call_gives_the_same_landscape() -> None:
     assert [s.leads_to for s in one.saddles] == [s.leads_to for s in two.saddles]
 
 
+def test_neither_chance_nor_the_order_of_the_units_matters() -> None:
+    network, order = three_cycle(1.0), np.array([2, 0, 1])
+    turned = EchoStateNetwork(
+        network.dense_W()[np.ix_(order, order)], b=network.b[order], activation="logistic"
+    )
+    spaces = [find_landscape(network, n_random=40, rng=seed) for seed in (1, 2)]
+    spaces.append(find_landscape(turned, n_random=40, rng=3))
+    np.testing.assert_allclose(spaces[1].X, spaces[0].X, atol=1e-9)
+    back = spaces[2].X[:, np.argsort(order)]
+    assert {tuple(x.round(7)) for x in back} == {tuple(x.round(7)) for x in spaces[0].X}
+    for space in spaces:
+        cycle = next(a for a in space.attractors if a.period == 2)
+        assert cycle.states[0, 0] < cycle.states[1, 0]
+
+
 def test_misuse_is_refused() -> None:
     bit = EchoStateNetwork([[1.5]], W_in=[[1.0]])
     with pytest.raises(InvalidInputError, match="n_random"):

@@ -400,6 +400,14 @@ def _outputs(system: Map, attractors: Sequence[Attractor]) -> FloatArray | None:
     return np.array([np.atleast_2d(system.output(a.states)).mean(axis=0) for a in attractors])
 
 
+def _from_the_least(attractor: Attractor) -> Attractor:
+    """Start a cycle at its least state: which one a run was at when it arrived is chance."""
+    if attractor.period is None or attractor.period == 1:
+        return attractor
+    rows = [tuple(np.round(x[:8], 9) + 0.0) for x in attractor.states]
+    return replace(attractor, states=np.roll(attractor.states, -rows.index(min(rows)), axis=0))
+
+
 def _summary(
     system: Map,
     held: Map,
@@ -408,7 +416,7 @@ def _summary(
     labels: IntArray,
     saddles: Sequence[LandscapeSaddle],
 ) -> Landscape:
-    found = labeller.attractors
+    found = [_from_the_least(a) for a in labeller.attractors]
     outputs = _outputs(system, found)
     keys = outputs if outputs is not None else [a.mean for a in found]
     order = sorted(range(len(found)), key=lambda i: tuple(np.round(keys[i], 9)))
