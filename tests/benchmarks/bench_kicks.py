@@ -46,7 +46,8 @@ def main() -> None:
         seconds = time.process_time() - start
         checked = sum(c["checked"] for c in found)
         print(
-            f"all pairs ({metric}): {len(found)} of {len(landscape) * (len(landscape) - 1)}, {checked} checked, "
+            f"all pairs ({metric}): {len(found)} of {len(landscape) * (len(landscape) - 1)}, "
+            f"{checked} checked, "
             f"{seconds:.1f} s CPU, {seconds / max(1, len(found)):.2f} s a pair"
         )
 
