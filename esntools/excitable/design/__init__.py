@@ -102,6 +102,13 @@ def design(
         When the graph is not a directed one, a threshold is not positive or out of reach at this leak rate,
         or the finished network fails `check_design`; the message has the reason.
 
+    Notes
+    -----
+    In larger networks the unit of the first vertex is a leader, with 0.25 more bias and inhibition: without
+    one, many units that are all half off would hold each other there. Most random states then end at the
+    first vertex. Edges are told from the rest by ``excitable_network(network, np.eye(n), amplitude=1.0)``;
+    in the metric "state", many ways out of one vertex may leave no kick of the size wanted, which is refused.
+
     Examples
     --------
     >>> import networkx as nx
