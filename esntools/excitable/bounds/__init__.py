@@ -16,7 +16,7 @@ from typing import final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from esntools._typing import FloatArray, Progress, no_progress
+from esntools._typing import FloatArray, IntArray, Progress, no_progress
 from esntools.arguments import positive_number, real_array, whole_number
 from esntools.errors import InvalidInputError
 from esntools.excitable.bounds.cells import ProvedMap, norm2
@@ -58,7 +58,7 @@ class KickBounds:
     reasons: tuple[str, ...]
     fixed_points: FloatArray
     errors: FloatArray
-    cells: FloatArray
+    cells: IntArray
 
 
 @final
@@ -136,8 +136,8 @@ def bound_kicks(
 ) -> KickBounds:
     r"""Prove that kicks up to a radius do not leave the basin of a stable fixed point.
 
-    For each point p a radius r is proved such that every state x with :math:`|x - p|_2 \le r` converges to the
-    stable fixed point beside p, which is proved to exist:
+    For each point p a radius r is proved such that every state x with :math:`|x - p|_2 \le r` converges
+    to the stable fixed point beside p, which is proved to exist:
 
     .. math:: \delta(p \to q) \ge r \quad\text{for every other attractor } q .
 

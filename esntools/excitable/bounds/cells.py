@@ -1,7 +1,8 @@
 r"""One step of a network applied to a whole set of states, enclosed in proved arithmetic.
 
 A cell is the set :math:`\{c + G\eta + y : |\eta_j| \le 1,\ y \in E(S)\}` with the ellipsoid
-:math:`E(S) = \{y : g^\top y \le \sqrt{g^\top S g}\ \text{for all } g\}`. With e = G eta + y and v = V e, a step is
+:math:`E(S) = \{y : g^\top y \le \sqrt{g^\top S g}\ \text{for all } g\}`. With e = G eta + y and
+v = V e, a step is
 
 .. math:: F(c + e) = F(c) + J(c)\, e + A\,(b \circ v \circ v) + A\, r, \qquad
     b = \tfrac12 \varphi''(z), \quad |r_i| \le \tfrac16 \sup|\varphi'''|\, |v_i|^3 .
@@ -167,7 +168,7 @@ class ProvedMap:
     def bent(
         self, z: FloatArray, z_error: FloatArray, b: FloatArray, w: FloatArray, K: FloatArray
     ) -> tuple[FloatArray, FloatArray]:
-        """Return shapes of ellipsoids that hold A (b o v o v) and the rest of A q, for v in E(K), |v| <= w."""
+        """Return ellipsoids that hold A (b o v o v) and the rest of A q, for v in E(K), |v| <= w."""
         most = bend_range(self.name, z, w + z_error)
         # The half second derivative is known within ERROR and what the error of z makes of it.
         d = (most * (w / 6.0 + z_error) + ERROR) * _UP

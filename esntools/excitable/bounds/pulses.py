@@ -1,4 +1,4 @@
-"""Proved destinations of pulses: the curve of states that one pulse of any amplitude reaches, piece by piece."""
+"""Proved destinations of pulses: the states that one pulse of any amplitude reaches, piece by piece."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ def proved_intervals(
             return found, "the budget was spent"
         width = 0.5 * (high - low)
         if not width > tolerance * max(low, 1e-3 * upper):
-            at = f"pulses of about {0.5 * (low + high):.4g} could not be followed: there the basin ends, or nearly"
-            return found, at
+            return found, (
+                f"pulses of about {0.5 * (low + high):.4g} could not be followed: "
+                "there the basin ends, or nearly"
+            )
     return found, ""
 
 

@@ -8,7 +8,9 @@ all states of the ellipsoid converge to p.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, final
 
 import numpy as np
@@ -62,8 +64,10 @@ class Well:
     def holds(self, cell: Cell) -> bool:
         """Whether every state of the cell is certainly in the ellipsoid."""
         offset = cell.c - self.x
+        far = float(offset @ (self.P @ offset))
+        if not far < 1.0:
+            return False
         lost = self.error + _U * norm2(offset)
-        far = float(offset @ self.P @ offset)
         sizes = [
             float(np.sum(self.P * cell.S)), far, lost * lost * float(np.trace(self.P)),
             *np.einsum("ij,ij->j", cell.G, self.P @ cell.G).tolist(),
@@ -84,9 +88,10 @@ class Well:
 
 
 def _contracts(
-    proved: ProvedMap, x: FloatArray, error: float, S: FloatArray, P: FloatArray, theta: float
+    proved: ProvedMap, x: FloatArray, error: float, S: FloatArray, P: FloatArray, theta: float, scale: float
 ) -> bool:
-    """Whether F certainly maps p + E(s^2 S) into p + E(theta s^2 S) for the fixed point p near x, s <= 1."""
+    """Whether F certainly maps p + E(t scale S) into p + E(theta t scale S), p the fixed point by x, t <= 1."""
+    S, P = scale * S, P / scale
     n = proved.n
     z, z_error = proved.argument(x)
     z_error = z_error + (np.abs(proved.V).sum(axis=1) * (1.0 + n * 1e-15) + proved.V_error) * error
@@ -117,8 +122,7 @@ def _contracts(
 
 def find_well(network: EchoStateNetwork, proved: ProvedMap, x: FloatArray, u: FloatArray) -> Well | str:
     """Return a proved ellipsoid in the basin of the stable fixed point near x, or why there is none."""
-    still = network if network.n_inputs == 0 else network
-    point = certify_fixed_point(still, x, u if network.n_inputs else None)
+    point = certify_fixed_point(network, x, u if network.n_inputs else None)
     if isinstance(point, Uncertified):
         return point.reason
     n = proved.n
@@ -147,9 +151,7 @@ def find_well(network: EchoStateNetwork, proved: ProvedMap, x: FloatArray, u: Fl
                 break
             P = 0.5 * (P + P.T)
             theta = 1.0 - 0.02 * (1.0 - rate * rate)
-            scale = _largest(
-                lambda s, S=S, P=P, theta=theta: _contracts(proved, point.x, error, s * S, P / s, theta)
-            )
+            scale = _largest(partial(_contracts, proved, point.x, error, S, P, theta))
             if scale == 0.0:
                 break
             score = scale * float(np.linalg.eigvalsh(S)[-1])
@@ -168,12 +170,11 @@ def find_well(network: EchoStateNetwork, proved: ProvedMap, x: FloatArray, u: Fl
     return Well(point.x, error, best[1], best[2], weight)
 
 
-def _largest(holds: object) -> float:
+def _largest(holds: Callable[[float], bool]) -> float:
     """Return about the largest scale for which `holds`; 0 when there is none above 1e-24."""
-    test: object = holds
     low, high, value = 0.0, math.inf, 0.01
     while 1e-24 < value < 1e6:
-        if holds(value):  # type: ignore[operator]
+        if holds(value):
             low, value = value, value * 8.0
             if high < math.inf:
                 break
@@ -185,5 +186,5 @@ def _largest(holds: object) -> float:
         return 0.0
     for _ in range(5):
         middle = math.sqrt(low * min(high, 8.0 * low))
-        low, high = (middle, high) if holds(middle) else (low, middle)  # type: ignore[operator]
+        low, high = (middle, high) if holds(middle) else (low, middle)
     return low
