@@ -17,14 +17,10 @@ __all__ = ["ActionPath", "CrossingSearch", "NoActionPath"]
 
 _Label: TypeAlias = Callable[[FloatArray], IntArray]
 
-# A path may stay beside a saddle until what it does not know of the boundary has grown by this factor.
-_GROWTH: Final = 1e5
 _LONGEST: Final = 4000
-_ROUNDS: Final = 12
+_ROUNDS: Final = 5
 _TURNS: Final = 30
-_STAGES: Final = 8
-# The cosine between a noise and the boundary's normal at which it is no longer turned.
-_STRAIGHT: Final = 0.9995
+_STAGES: Final = 6
 # A run along the boundary that comes so near to the saddle, relative to the way there, leads to it.
 _BESIDE: Final = 0.1
 # Lengths of a steady push, and how strong it is at most, in units of the distance to the saddle.
@@ -116,19 +112,29 @@ class CrossingSearch:
         right = np.linalg.eig(J)
         along = np.real(right[1][:, int(np.argmax(np.abs(right[0])))])
         off = 1e-4 * max(1e-2, float(np.linalg.norm(saddle))) * along / np.linalg.norm(along)
-        ends = [int(e) for e in label(np.stack([saddle - off, saddle + off])) if e != self.own]
-        #: What lies on the other side; the attractor itself where both branches go there.
-        self.other = ends[0] if ends else self.own
+        ends = [int(e) for e in label(np.stack([saddle - off, saddle + off]))]
+        away = [e for e in ends if e != self.own]
+        #: What lies on the other side.
+        self.other = away[0] if away else self.own
+        self.reason = ""
+        if not away:
+            self.reason = "both branches of the saddle's unstable manifold lead back: it bounds no basin"
+        elif self.own not in ends:
+            self.reason = f"the saddle lies between attractors {min(ends)} and {max(ends)}"
         rho = _radius(noisy.quiet, states)
         fall = 1.0 / max(1e-3, -np.log(max(rho, 1e-12)))
         rise = 1.0 / max(1e-3, np.log(abs(self.multiplier)))
         self.n_first = int(np.clip(4.0 * (fall + rise), 16, 600))
-        #: How many steps near the saddle double precision allows.
-        self.n_near = int(np.clip(np.log(_GROWTH) / np.log(abs(self.multiplier)), 2, _LONGEST))
         inner = np.sort(np.abs(values))[-2] if len(values) > 1 else 0.0
         #: Steps in which what is not the unstable direction dies out near the saddle.
         self.n_settle = int(np.clip(5.0 / max(1e-3, -np.log(max(inner, 1e-12))), 2, 600))
-        self.n_follow = int(np.clip(np.log(1e12) / np.log(abs(self.multiplier)), 2, _LONGEST))
+        rate = float(np.log(abs(self.multiplier)))
+        #: How narrowly the boundary is bracketed: runs from there must stay beside the saddle that long.
+        self.width = float(np.clip(np.exp(-3.0 * self.n_settle * rate), 1e-10, 1e-6))
+        self.n_near = int(np.clip(np.log(1e-2 / self.width) / rate, 2, _LONGEST))
+        self.n_follow = int(np.clip(np.log(1e2 / self.width) / rate, 2, _LONGEST))
+        #: The cosine between a noise and the boundary's normal at which it is no longer turned.
+        self.straight = 1.0 - 0.1 * tol
         self.iterations = 0
 
     # -- where the boundary is ---------------------------------------------------------------------------
@@ -158,7 +164,7 @@ class CrossingSearch:
     def cut(self, noise: FloatArray, low: float, high: float, beyond: bool) -> float:
         """Return the scale in (low, high) at which the side changes from what it is at `low`."""
         for _ in range(12):
-            if high - low <= 1e-10 * high:
+            if high - low <= self.width * high:
                 break
             inner = np.linspace(low, high, 17)[1:-1]
             same = self.beyond(noise, inner) == beyond
@@ -252,12 +258,13 @@ class CrossingSearch:
             cosine = float(np.vdot(g, noise)) / (size * steep)
             g *= np.sign(cosine) * size / steep
             cosine = abs(cosine)
-            if cosine > _STRAIGHT:
+            if cosine > self.straight:
                 break
             for t in (1.0, 0.5, 0.2, 0.05):
                 new = noise + t * (g - noise)
                 scale = self.bracket(new, wide=True)
-                if scale is None or scale * float(np.linalg.norm(new)) >= (1.0 - 2e-4) * size:
+                # Descent serves better than many turns that gain little each.
+                if scale is None or scale * float(np.linalg.norm(new)) >= (1.0 - 2e-3) * size:
                     continue
                 tangent, gap, _ = self.tangent(self.noisy.path(self.x, scale * new)[-1])
                 if gap <= _BESIDE * self.distance:
@@ -292,7 +299,7 @@ class CrossingSearch:
                 spring = 0.1 * spring
             else:
                 failures += 1
-                if failures > 3:
+                if failures > 1:
                     break
                 spring = 10.0 * spring
         return noise, plane, cosine
@@ -325,6 +332,8 @@ class CrossingSearch:
         self, rng: np.random.Generator, max_iterations: int, progress: Progress
     ) -> ActionPath | NoActionPath:
         """Turn and descend along the boundary; lengthen the path until that no longer helps."""
+        if self.reason:
+            return NoActionPath(self.reason)
         found = self.start(rng)
         if found is None:
             return NoActionPath("no noise that was tried leads to the boundary beside this saddle")
@@ -332,7 +341,7 @@ class CrossingSearch:
         action = np.inf
         for round_ in range(_STAGES):
             noise, plane, alignment = self.turn(noise, plane, n_quiet)
-            if alignment < _STRAIGHT or round_ == 0:
+            if alignment < self.straight or round_ == 0:
                 # Turning alone also stops where the cost has a saddle.
                 noise, plane, cosine = self.settle(noise, plane, n_quiet, max_iterations)
                 alignment = max(alignment, cosine)
