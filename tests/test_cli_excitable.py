@@ -223,3 +223,22 @@ def test_the_faulty_memory_of_the_zoo(desk: Path, capsys: Says) -> None:
     assert document["n_not_attributed"] == 0
     assert "state (+1, +1) is split: it is held by 2 attractors" in err
     assert (desk / "split.png").stat().st_size > 10_000
+
+
+@pytest.mark.slow
+@pytest.mark.ci
+def test_a_report_of_a_network_of_ones_own(desk: Path, capsys: Says) -> None:
+    assert run("report", "weak.npz", "--task", "flip-flop:1", "-o", "page") == 0
+    assert "1 of 4 pulses from an attractor lead where the task does not want" in capsys.readouterr().err
+    page = (desk / "page" / "report.html").read_text()
+    assert 'class="word">errs' in page
+    assert "esntools report weak.npz --task flip-flop:1" in page
+    assert (desk / "page" / "diagnosis.txt").stat().st_size > 0
+
+
+def test_reports_that_are_refused(desk: Path, capsys: Says) -> None:
+    refused(
+        capsys, "report", "lorenz63", "--task", "flip-flop:1", says="report --task: 'flip-flop:1'; belongs"
+    )
+    refused(capsys, "report", "weak.npz", "--task", "flop", says="report --task: 'flop'; must be flip-flop:K")
+    refused(capsys, "report", "weak.npz", "--n-units", "5", says="is not fitted")

@@ -200,7 +200,11 @@ def make_parser() -> argparse.ArgumentParser:
 
     _excitable_commands(add, model, zoo)
 
-    report = add("report", "fit, verify and explain, as one report", data)
+    report = add("report", "fit, verify and explain, as one report", f"{data}; or {model}")
+    report.add_argument(
+        "--task", metavar="TASK",
+        help="what a network in a model file was trained for: flip-flop:K, or a graph file with symbols",
+    )  # fmt: skip
     _data_options(report)
     _fit_options(report)
     _seed_option(report)

@@ -17,7 +17,7 @@ from esntools.cli.dynamics import (
     lyapunov_command,
     orbits_command,
 )
-from esntools.cli.excitable import design_command, diagnose_command, ena_command
+from esntools.cli.excitable import design_command, diagnose_command, ena_command, given_network
 from esntools.cli.fitting import fit_command, forecast_command
 from esntools.cli.sources import (
     check_clock,
@@ -31,9 +31,11 @@ from esntools.cli.sources import (
     zoo_model,
 )
 from esntools.cli.verify import check_command, verify_command
+from esntools.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from esntools.series import Series
+    from esntools.study import GivenNetwork
     from esntools.zoo import ZooModel
 
 __all__ = ["COMMANDS"]
@@ -45,19 +47,25 @@ __all__ = ["COMMANDS"]
 def report_command(options: Namespace, progress: ProgressLine) -> int:
     from esntools.series import Series
 
-    source: ZooModel | Series
+    source: ZooModel | Series | GivenNetwork
     model = zoo_model(options.source)
-    source = model if model is not None else read(options, options.source, options.column)
+    given = given_network(options) if model is None else None
+    if options.task is not None and given is None:
+        raise InvalidInputError(
+            "report --task", repr(options.task), "belongs to a model file",
+            "a model of the zoo names its own task, a series has none",
+        )  # fmt: skip
+    source = model or given or read(options, options.source, options.column)
     what = options.source
-    if model is not None:
+    if not isinstance(source, Series):
         refuse_columns(options)
-    if isinstance(source, Series):
+    else:
         check_clock(options, options.dt or source.dt)
         first_rows(source.values, options.n_train)
         what += f": column {source.name!r}"
     name = model.name if model is not None else Path(options.source).stem
     start = time.monotonic()
-    keywords = fit_keywords(options)
+    keywords = fit_keywords(Namespace(**{**vars(options), "task": None}))
     if options.n_train is not None:
         keywords["n_train"] = options.n_train
     with output_folder(options.output or f"reports/{name}") as folder, naming(what):

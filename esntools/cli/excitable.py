@@ -29,10 +29,11 @@ if TYPE_CHECKING:
     from esntools._typing import FloatArray
     from esntools.network import EchoStateNetwork
     from esntools.spec import ExplainSpec
+    from esntools.study import GivenNetwork
     from esntools.tasks import AutomatonTask
     from esntools.training import Fit
 
-__all__ = ["GRAPHS", "design_command", "diagnose_command", "ena_command"]
+__all__ = ["GRAPHS", "design_command", "diagnose_command", "ena_command", "given_network"]
 
 GRAPHS: Final = (".graphml", ".gexf", ".json", ".dot")
 #: Wrong segments that are told one by one.
@@ -245,6 +246,29 @@ def _trained(
     return fit.network, tested_part(whole.automaton, start), fit.x_last
 
 
+def given_network(options: Namespace) -> GivenNetwork | None:
+    """Return the network of a model file for a report, with the task of ``--task``; None for data."""
+    import zipfile
+
+    from esntools.network import EchoStateNetwork
+    from esntools.study import GivenNetwork
+
+    path = Path(options.source)
+    if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        if "header.npy" not in archive.namelist():
+            return None
+    network, fit = EchoStateNetwork.load(path), fit_of(options.source)
+    if fit is not None and fit.task == "forecast":
+        raise InvalidInputError(
+            options.source, "a network that forecasts", "a report of it needs the data that it was fitted to",
+            "esntools report DATA fits one and tells everything",
+        )  # fmt: skip
+    task = None if options.task is None else _asked_task(options, None)
+    return GivenNetwork(network, options.source, task, options.task or "")
+
+
 def _asked_task(options: Namespace, own: AutomatonTask | None) -> AutomatonTask:
     """Return the task of ``--task``: flip-flop:K, or a graph whose edges carry symbols."""
     from esntools.tasks import automaton_task, flip_flop
@@ -256,17 +280,18 @@ def _asked_task(options: Namespace, own: AutomatonTask | None) -> AutomatonTask:
                 "give flip-flop:K or a graph file whose edges carry a symbol",
             )  # fmt: skip
         return own
-    steps, probability = options.steps or 4000, options.pulse_probability or 0.02
+    steps = getattr(options, "steps", None) or 4000
+    probability = getattr(options, "pulse_probability", None) or 0.02
     kind, _, bits = options.task.partition(":")
     if kind == "flip-flop":
         if not bits.isdigit() or not 1 <= int(bits) <= 8:
             raise InvalidInputError(
-                "diagnose --task", repr(options.task), "must be flip-flop:K with K from 1 to 8"
+                f"{options.command} --task", repr(options.task), "must be flip-flop:K with K from 1 to 8"
             )
         return flip_flop(int(bits), steps, pulse_probability=probability, rng=options.seed or 0).automaton
     if Path(options.task).suffix.lower() not in GRAPHS:
         raise InvalidInputError(
-            "diagnose --task", repr(options.task),
+            f"{options.command} --task", repr(options.task),
             f"must be flip-flop:K, or a graph file ending in {', '.join(GRAPHS)}",
         )  # fmt: skip
     from esntools.excitable import read_graph

@@ -134,7 +134,13 @@ def _commands(study: Study) -> str:
     options = {k: v for k, v in study.settings.get("options", {}).items() if v is not None}
     lines = [str(study.settings["command"]) + "".join(_flag(k, v) for k, v in options.items()), ""]
     seed = study.settings["seed"]
-    if "zoo" in study.source:
+    if "network" in study.source:
+        name, task = study.source["network"], study.source.get("task")
+        lines += ["from esntools import EchoStateNetwork", "from esntools.study import GivenNetwork"]
+        source = f'GivenNetwork(EchoStateNetwork.load("{name}"), "{name}"{", task" if task else ""})'
+        if task:
+            lines += [f"# task: {task}, as a FlipFlop or an AutomatonTask"]
+    elif "zoo" in study.source:
         source = f'load("{study.source["zoo"]}")'
         lines += ["from esntools.zoo import load"]
     else:

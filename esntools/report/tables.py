@@ -301,12 +301,18 @@ def _flat(settings: Mapping[str, Any], kind: str, prefix: str = "") -> list[tupl
     return rows
 
 
+def _origin(source: Mapping[str, Any]) -> str:
+    if "zoo" in source:
+        return f"the zoo: {source['zoo']}"
+    return str(source["network"] if "network" in source else source["file"])
+
+
 def report_tables(study: Study, names: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Return every table by name; None where the study has nothing to put in it."""
     settings = [*_flat(study.settings["study"], study.kind), ("seed", str(study.settings["seed"]))]
     source = [
         ("data", str(study.source["series"])),
-        ("from", f"the zoo: {study.source['zoo']}" if "zoo" in study.source else str(study.source["file"])),
+        ("from", _origin(study.source)),
     ]
     if study.source.get("n_steps"):
         source.append(("length", f"{study.source['n_steps']:,} steps"))

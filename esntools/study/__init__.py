@@ -18,11 +18,12 @@ from esntools.study.findings import Study, TaskRun, Verdict, study_document
 from esntools.study.phase import PhasePlane, phase_plane
 from esntools.study.series import study_series
 from esntools.study.steps import Steps, chosen_seed, with_options
-from esntools.study.tasks import pulse_paths, study_network, study_task
+from esntools.study.tasks import GivenNetwork, pulse_paths, study_network, study_task
 from esntools.zoo import ZooModel
 
 __all__ = [
     "CertifiedRange",
+    "GivenNetwork",
     "PhasePlane",
     "Study",
     "TaskRun",
@@ -36,7 +37,7 @@ __all__ = [
 
 
 def run_study(
-    source: ZooModel | Series,
+    source: ZooModel | Series | GivenNetwork,
     *,
     settings: StudySpec | None = None,
     rng: RandomState = None,
@@ -49,12 +50,12 @@ def run_study(
     is asked of the driven network over the range of the data and of the closed loop; fixed points, Lyapunov
     exponents and visits are found for the closed loop and put beside the true system where it is known. A
     task is trained, tested on unseen inputs, verified and read as an excitable network. A network of the zoo
-    is verified and explained as it is.
+    or of one's own is verified and explained as it is; with a task it is tested and diagnosed.
 
     Parameters
     ----------
-    source : ZooModel or Series
-        As `esntools.zoo.load` or `esntools.series.read_series` returns it.
+    source : ZooModel, Series or GivenNetwork
+        As `esntools.zoo.load` or `esntools.series.read_series` returns it, or a network of one's own.
     settings : StudySpec, optional
         study.toml of the model by default; for a series, the defaults of `StudySpec`.
     rng : int, Generator or None
@@ -86,13 +87,16 @@ def run_study(
     if settings is None:
         settings = source.study if isinstance(source, ZooModel) else StudySpec()
     settings, given = with_options(settings, fit_options)
-    if fit_options and isinstance(source, ZooModel) and source.kind == "network":
+    written_out = isinstance(source, GivenNetwork) or getattr(source, "kind", "") == "network"
+    if fit_options and written_out:
         raise InvalidInputError(
             source.name, f"fit options {sorted(fit_options)}", "a network that is written out is not fitted"
         )
     seed = chosen_seed(rng, settings.fit.seed)
     if isinstance(source, Series):
         study = study_series(source, source, settings, seed, steps, given)
+    elif isinstance(source, GivenNetwork):
+        study = study_network(source, settings, seed, steps)
     elif source.kind == "series":
         study = study_series(source, source.series(), settings, seed, steps, given)
     elif source.kind == "task":

@@ -332,7 +332,9 @@ def _graph_line(study: Study) -> str:
 
 def _pulse(study: Study) -> str:
     length = int(study.graph.graph.get("pulse_length", 1)) if study.graph is not None else 1
-    what = "an input symbol" if study.kind == "network" else "a pulse of the task"
+    what = "a pulse of the task" if study.targets is not None else "an input symbol"
+    if study.targets is None and "network" in study.source:
+        what = "a unit pulse"
     return what if length == 1 else f"{what}, held for {length} steps,"
 
 

@@ -6,7 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -40,6 +40,9 @@ __all__ = [
     "source_document",
     "with_options",
 ]
+
+if TYPE_CHECKING:
+    from esntools.study.tasks import GivenNetwork
 
 T = TypeVar("T")
 
@@ -217,15 +220,21 @@ def evidence_of(
     return steps.run("verify: evidence", lambda p: estimate_forgetting(v.network, inputs, progress=p))
 
 
-def source_document(source: ZooModel | Series, **facts: Any) -> Document:
+def source_document(source: ZooModel | Series | GivenNetwork, **facts: Any) -> Document:
     if isinstance(source, ZooModel):
         about = source.to_document()
         return {"zoo": source.name, "references": about["references"], **facts}
-    return {"file": source.source, "references": [], **facts}
+    if isinstance(source, Series):
+        return {"file": source.source, "references": [], **facts}
+    return {"network": source.file, "task": source.task_name, "references": [], **facts}
 
 
-def settings_document(settings: StudySpec, seed: int, source: ZooModel | Series) -> Document:
+def settings_document(settings: StudySpec, seed: int, source: ZooModel | Series | GivenNetwork) -> Document:
     command = f"esntools report {source.name}"
     if isinstance(source, Series):
         command = f"esntools report {source.source} --column {source.name}"
+    elif not isinstance(source, ZooModel):
+        command = f"esntools report {source.file}" + (
+            f" --task {source.task_name}" if source.task_name else ""
+        )
     return {"seed": seed, "study": asdict(settings), "command": command, **files.provenance()}

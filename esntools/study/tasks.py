@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
@@ -39,7 +40,7 @@ from esntools.zoo import ZooModel
 if TYPE_CHECKING:
     import networkx
 
-__all__ = ["pulse_paths", "study_network", "study_task", "tested_part", "training_length"]
+__all__ = ["GivenNetwork", "pulse_paths", "study_network", "study_task", "tested_part", "training_length"]
 
 #: Values that a test run needs.
 _TEST_RUN: Final = 50
@@ -127,13 +128,13 @@ def _explain(
             progress=lambda label, f: progress(label, 0.4 * f),
         )  # fmt: skip
         graph = excitable_network(
-            network, pulses, relax_steps=explain.relax_steps, pulse_length=explain.pulse_length,
-            max_amplitude=explain.max_amplitude, landscape=landscape, rng=seed,
-            progress=lambda label, f: progress(label, 0.4 + 0.6 * f),
+            network, pulses if network.n_inputs else None, relax_steps=explain.relax_steps,
+            pulse_length=explain.pulse_length, max_amplitude=explain.max_amplitude, landscape=landscape,
+            rng=seed, progress=lambda label, f: progress(label, 0.4 + 0.6 * f),
         )  # fmt: skip
         return graph, landscape
 
-    found = steps.run("graph", extract, needs=True if pulses.size else None)
+    found = steps.run("graph", extract, needs=True if pulses.size or not network.n_inputs else None)
     if found is None:
         return _Explained()
     graph, landscape = found
@@ -198,23 +199,79 @@ def study_task(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) ->
     )  # fmt: skip
 
 
-def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps) -> Study:
-    network, symbols, explain = model.network(), model.symbols(), settings.explain
+@final
+@dataclass(frozen=True, eq=False)
+class GivenNetwork:
+    """A network of one's own to study, with the task that it was trained for if there is one.
+
+    Attributes
+    ----------
+    network : EchoStateNetwork
+    file : str
+        Where it comes from; the study is called after it.
+    task : AutomatonTask or FlipFlop, optional
+        With the run that it is tested on. Default none.
+    task_name : str
+        As the command line spells it. Default empty.
+
+    Examples
+    --------
+    >>> from esntools.network import EchoStateNetwork, Readout
+    >>> from esntools.study import run_study
+    >>> from esntools.tasks import flip_flop
+    >>> bit = EchoStateNetwork([[1.5]], W_in=[[1.0]], b=[0.1], readout=Readout([[1.0]]))
+    >>> study = run_study(GivenNetwork(bit, "bit.npz", flip_flop(1, 300, pulse_probability=0.1, rng=0)))
+    >>> study.diagnosis.correct, list(study.diagnosis.causes)
+    (False, ['threshold above the pulse'])
+    """
+
+    network: EchoStateNetwork
+    file: str
+    task: AutomatonTask | FlipFlop | None = None
+    task_name: str = ""
+
+    @property
+    def name(self) -> str:
+        return Path(self.file).stem
+
+    def symbols(self) -> FloatArray:
+        """Return the pulses of the task; plus and minus a unit on every line where there is none."""
+        if self.task is not None:
+            return self.task.pulses
+        n = self.network.n_inputs
+        return np.asarray(np.repeat(np.eye(n), 2, axis=0) * np.tile([1.0, -1.0], n)[:, None])
+
+
+def _automaton(source: ZooModel | GivenNetwork) -> AutomatonTask | None:
+    task: AutomatonTask | FlipFlop | None
+    if isinstance(source, GivenNetwork):
+        task = source.task
+    else:
+        task = source.task() if source.model.task is not None else None
+    return task.automaton if isinstance(task, FlipFlop) else task
+
+
+def study_network(source: ZooModel | GivenNetwork, settings: StudySpec, seed: int, steps: Steps) -> Study:
+    given = isinstance(source, GivenNetwork)
+    network = source.network if isinstance(source, GivenNetwork) else source.network()
+    symbols, explain, task = source.symbols(), settings.explain, _automaton(source)
+    # Pulses of a task come one at a time, with rest between them: runs of one symbol are another question.
+    in_turn = symbols.size > 0 and task is None and not given
     steps.done = SHARE["fit"]
-    spec = model.model.network
-    names = spec.symbol_names if spec is not None else ()
     asked = settings.verify.inputs
     if asked == "data":
         # A network that is written out has no data; what drives it are its symbols.
-        asked = "symbols" if symbols.size else "any"
+        asked = "any" if symbols.size == 0 or (given and task is None) else "symbols"
     questions = [("driven", network, input_class(asked, None, symbols, network.n_inputs))]
     verdicts = ask(steps, questions)
     derivation = steps.run("derivation", lambda p: derive(network))
     certified = certified_of(steps, verdicts, derivation)
     evidence = evidence_of(steps, verdicts)
     conditions: dict[str, FloatArray] = {"zero input": np.zeros(network.n_inputs)}
-    for i, symbol in enumerate(symbols):
-        conditions[f"input {names[i] if i < len(names) else i + 1}"] = symbol
+    if in_turn and not isinstance(source, GivenNetwork):
+        names = source.model.network.symbol_names if source.model.network is not None else ()
+        for i, symbol in enumerate(symbols):
+            conditions[f"input {names[i] if i < len(names) else i + 1}"] = symbol
     found: dict[str, FixedPoints] = {}
 
     def search(p: Progress) -> None:
@@ -228,23 +285,27 @@ def study_network(model: ZooModel, settings: StudySpec, seed: int, steps: Steps)
     }
     proved = steps.run("proofs", lambda p: prove_all(systems, found, p))
     responses = None
-    # Pulses of a task come one at a time, with rest between them; runs of one symbol are another question.
-    if symbols.size and model.model.task is None:
+    if in_turn:
         responses = steps.run("echo index", lambda p: responses_to_symbols(network, symbols, seed, p))
     index, dwell_times = responses if responses is not None else (None, None)
-    task = model.task().automaton if model.model.task is not None else None
-    ran = None if task is None else steps.run("task", lambda p: _test_run(network, task, None, p))
+    ran = None
+    if task is not None:
+        ran = steps.run("task", lambda p: _test_run(network, task, None, p))
     explained = _explain(
         steps, network, symbols * explain.pulse_amplitude, explain, seed, found.get("zero input"), task,
         None if ran is None else ran[1],
     )  # fmt: skip
+    if isinstance(source, GivenNetwork):
+        title, summary = source.name, "A network of one's own, as it is."
+    else:
+        title, summary = source.title, source.summary
     return Study(
-        name=model.name, title=model.title, summary=model.summary, kind="network", network=network,
-        settings=settings_document(settings, seed, model), verdicts=verdicts, derivation=derivation,
+        name=source.name, title=title, summary=summary, kind="network", network=network,
+        settings=settings_document(settings, seed, source), verdicts=verdicts, derivation=derivation,
         certified=certified, evidence=evidence,
         fixed_points=found, proved_points=proved or {}, echo_index=index, dwell_times=dwell_times,
         graph=explained.graph, paths=explained.paths, plane=explained.plane, diagnosis=explained.diagnosis,
         task_run=None if ran is None else ran[0], targets=None if task is None else task.states,
-        source=source_document(model, series=model.title, n_steps=0, dt=None, sha256=content_digest(symbols)),
+        source=source_document(source, series=title, n_steps=0, dt=None, sha256=content_digest(symbols)),
         not_done=steps.not_done, timings=steps.timings,
     )  # fmt: skip
