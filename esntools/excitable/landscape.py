@@ -32,6 +32,8 @@ _ARRIVED: Final = 0.01
 _OFF: Final = 1e-4
 # States kept of a branch of an unstable manifold.
 _BRANCH: Final = 200
+# Steps along a branch that leads to no point or cycle.
+_WANDER: Final = 512
 _ROUNDS: Final = 3
 _LARGE: Final = 200
 # Given states whose destinations are looked at.
@@ -198,6 +200,9 @@ def _branch(labeller: Labeller, x: FloatArray, saddle: FloatArray, end: int, n_s
     """Follow a run to the attractor that its label names."""
     blocks, last = [saddle[None], x[None]], x
     centres = labeller.attractors[end].states if end >= 0 else None
+    if end < 0 or not labeller.attractors[end].is_point:
+        # It does not come to an end.
+        n_steps = min(n_steps, _WANDER)
     for _ in range(0, n_steps, 64):
         block = labeller.runner.states(last[None], 64)[:, 0]
         if not np.all(np.isfinite(block)) or np.max(np.abs(block)) > labeller.escape_radius:
@@ -231,12 +236,13 @@ def _beside(points: FixedPoints, curves: Sequence[tuple[int, FloatArray]]) -> Fl
 
 
 def _saddles(
-    labeller: Labeller, points: FixedPoints, curves: Sequence[tuple[int, FloatArray]], n_steps: int
+    labeller: Labeller,
+    points: FixedPoints,
+    curves: Sequence[tuple[int, FloatArray]],
+    ends: IntArray,
+    n_steps: int,
 ) -> list[LandscapeSaddle]:
-    """Describe the unstable points, and follow the unstable manifolds that are curves."""
-    ends = np.zeros((0, 2), dtype=np.intp)
-    if curves:
-        ends = labeller.label(_beside(points, curves), grow=False).reshape(-1, 2)
+    """Describe the unstable points, and follow the unstable manifolds that are curves to their ends."""
     found: dict[int, tuple[tuple[int, int], tuple[FloatArray, FloatArray]]] = {}
     for (k, step), (a, b) in zip(curves, ends):
         x = points.saddles[k].x
@@ -357,8 +363,9 @@ def find_landscape(
         # Basins too small for the random states: what lies beside saddles, and where the given states go.
         probes = [_beside(points, curves)] if curves else []
         probes += [] if seeds is None else [seeds[:: -(-len(seeds) // _PROBES)]]
+        ends = np.zeros((0, 2), dtype=np.intp)
         if probes:
-            labeller.label(np.vstack(probes))
+            ends = labeller.label(np.vstack(probes))[: 2 * len(curves)].reshape(-1, 2)
         again = _new_points(labeller, points)
         if again is None or round_ == _ROUNDS - 1:
             break
@@ -368,7 +375,7 @@ def find_landscape(
             break
         points = more
         others = [a for a in labeller.attractors if a.is_point and a.period != 1]
-    saddles = _saddles(labeller, points, curves, n_steps)
+    saddles = _saddles(labeller, points, curves, ends, n_steps)
     progress("unstable manifolds", 0.95)
     found = _summary(system, held, labeller, points, labels, saddles)
     progress("landscape", 1.0)
