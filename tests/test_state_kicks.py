@@ -252,6 +252,14 @@ def test_same_again_and_progress() -> None:
     assert calls[-1] == 1.0
 
 
+def test_no_range_is_known() -> None:
+    square = FunctionMap(lambda x: x * x, lambda x: np.array([[2.0 * x[0]]]), 1)
+    with pytest.raises(InvalidInputError, match="range"):
+        kick_thresholds(find_landscape(square, n_random=20), metric="range")
+    with pytest.raises(InvalidInputError, match="range"):
+        find_smallest_kick(square, [0.0], box="range")
+
+
 SPACE = find_landscape(EchoStateNetwork(1.5 * np.eye(2), W_in=np.eye(2)))
 
 

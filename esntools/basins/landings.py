@@ -9,7 +9,7 @@ from typing import Final, final
 
 import numpy as np
 
-from esntools._typing import BoolArray, FloatArray, IntArray, Progress
+from esntools._typing import BoolArray, FloatArray, IntArray, Progress, no_progress
 from esntools.basins.attractors import Cycle
 from esntools.basins.horizons import Allowed, Anchor, Horizons, Landing, anchors
 from esntools.basins.rays import Rays, Search, turn
@@ -239,7 +239,7 @@ class Hunt:
             among: list[Anchor] = []
             for edge in new:
                 among += anchors(search.system, edge.cycle)
-            self.land(among, progress)
+            self.land(among, no_progress)
         sound = [c.high for c in self.found if c.alignment > 0.999]
         loose = [c for c in self.found if not c.alignment > 0.999]
         if not sound or any(c.high < 0.999 * min(sound) for c in loose):

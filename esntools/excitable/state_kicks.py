@@ -221,6 +221,8 @@ def kick_thresholds(
     if not 1e-13 <= real_number(tol, "tol") <= 1e-3:
         raise InvalidInputError("tol", str(tol), "must lie in [1e-13, 1e-3]", "leave it at 1e-6")
     box = state_box(landscape.system) if metric == "range" else None
+    if metric == "range" and box is None:
+        raise InvalidInputError("metric", "'range'", "the map has no range that is known", "use 'state'")
     generator = seeded(rng)
     labels = _Labels(landscape)
     horizons = Horizons(labels.system)
