@@ -13,6 +13,7 @@ from esntools.plotting.dynamics import plot_eigenvalues
 from esntools.plotting.echo_index import plot_dwell_times, plot_echo_index
 from esntools.plotting.graphs import plot_graph
 from esntools.plotting.lyapunov import plot_lyapunov, plot_splitting_angles
+from esntools.plotting.noise import plot_action_path, plot_transition_rates
 from esntools.plotting.phase import plot_phase_graph
 from esntools.plotting.series import (
     plot_attractor,
@@ -28,6 +29,7 @@ from esntools.plotting.verification import plot_contraction, plot_forgetting
 from esntools.plotting.witness import plot_witness
 
 __all__ = [
+    "plot_action_path",
     "plot_attractor",
     "plot_attractor_comparison",
     "plot_basins",
@@ -50,6 +52,7 @@ __all__ = [
     "plot_spectrum",
     "plot_splitting_angles",
     "plot_task",
+    "plot_transition_rates",
     "plot_vpt",
     "plot_witness",
 ]
