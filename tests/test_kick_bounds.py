@@ -247,10 +247,10 @@ def test_single_units_against_their_basins(w: float, b: float, a: float, start: 
     other = np.array([0.99])
     for _ in range(20000):
         other = unit.step(other, np.zeros(1))
-    radius = bound_kicks(unit, [x], tolerance=0.02).radii[0]
+    radius = bound_kicks(unit, [x], tolerance=0.05).radii[0]
     assert radius <= distance - 1e-12
     if w > 1.1:
-        assert radius > 0.95 * distance
+        assert radius > 0.9 * distance
     pulses = bound_pulses(unit, [x, other], [[1.0]], upper=min(2.0 * amplitude, 50.0))
     assert pulses.lower[0, 0] < min(amplitude, 50.0) + 1e-12
     if amplitude < 50.0:
@@ -280,12 +280,41 @@ def test_two_bits_and_a_subspace() -> None:
     assert 0.9 * M * math.sqrt(2.0) < diagonal.radii[0] < M * math.sqrt(2.0)
     assert free.errors[0] < 1e-13
     corners = [[sx * M, sy * M] for sx in (-1.0, 1.0) for sy in (-1.0, 1.0)]
-    pulses = bound_pulses(bits, corners, PULSES[:2], upper=3.0)
+    pulses = bound_pulses(bits, corners, PULSES[:2], upper=3.0, tolerance=4e-3)
     exact = 1.5 * M
     for k, (sx, _) in enumerate(corners):
         for p, v in enumerate((1.0, -1.0)):
             expected = exact if sx * v < 0.0 else 3.0
-            assert 0.995 * expected < pulses.lower[k, p] <= expected
+            assert 0.98 * expected < pulses.lower[k, p] <= expected
+
+
+def test_designed_cycle_of_three_vertices() -> None:
+    """Closed forms: the smallest kick is gap(p) / |W_k| = 0.028484, with gap(.29) = 0.0769394.
+
+    A pulse g on the input of the next unit lifts its drive for one step, so a (s(y + g) - s(y)) must be the
+    kick of x_k that the self-weight 1 asks for.
+    """
+    p, b, c, epsilon = 0.29, 0.6, 1.4, 0.05
+    W = np.full((3, 3), -c) + (1.0 + c) * np.eye(3)
+    for j in range(3):
+        k = (j + 1) % 3
+        W[k, j], W[j, k] = p - b, -2.0 * c - (p - b)
+    network = EchoStateNetwork(
+        W / epsilon, W_in=np.eye(3) / epsilon, b=np.full(3, (b - 0.5) / epsilon), leak_rate=0.25,
+        activation="logistic",
+    )  # fmt: skip
+    x = np.eye(3)
+    for _ in range(2000):
+        x = network.step(x, np.zeros(3))
+    y_low, gap = 0.3133722981, 0.0769394
+    exact = gap / float(np.linalg.norm(W[1]))
+    radius = bound_kicks(network, x[:1], tolerance=0.2, upper=[exact]).radii[0]
+    assert 0.75 * exact < radius < exact
+    s = 1.0 / (1.0 + math.exp(-(y_low - 0.5) / epsilon))
+    lifted = s + gap / 0.25
+    pulse = epsilon * math.log(lifted / (1.0 - lifted)) + 0.5 - y_low
+    bounds = bound_pulses(network, x[:1], [[0.0, 1.0, 0.0]], upper=0.3)
+    assert 0.99 * pulse < bounds.lower[0, 0] < pulse * (1.0 + 1e-6)
 
 
 @pytest.mark.slow
@@ -318,6 +347,8 @@ def test_adversaries_find_no_kick_below_the_bound(seed: int) -> None:
 # -- the published fixture ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_published_fixture_pulse() -> None:
     """The threshold found by bisection of the map is 0.7852 (point 1, first pulse)."""
     network, X = fixture()

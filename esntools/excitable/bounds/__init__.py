@@ -180,8 +180,10 @@ def bound_kicks(
     Near the fixed point an ellipsoid is proved to contract. The ball of kicks is then cut into cells in the
     directions that the network amplifies most, and each is followed as a zonotope plus an ellipsoid, with the
     quadratic term of the map kept as a quadratic term, until it lies in such an ellipsoid
-    (`esntools.excitable.bounds.cells`). The bound is within some ten per cent of the threshold when few
-    directions are amplified, and can be several times too small when the ball is large and many are.
+    (`esntools.excitable.bounds.cells`). With two or three units the bound is within five to twenty per cent
+    of the threshold. With many units the number of cells grows with about the third power of the radius: for
+    a trained network of 100 units half a minute proves a tenth to a third of the threshold, and more time
+    more. Bounds of pulses, which fill a curve and not a ball, do not suffer from this.
 
     Examples
     --------
@@ -307,7 +309,11 @@ def bound_pulses(
     Notes
     -----
     Hypotheses and method are those of `bound_kicks`. What is proved holds for the exact fixed point and for
-    the state that was given.
+    the state that was given. Intervals end at the first amplitude that cannot be followed, just below the
+    smallest threshold of that pulse: nothing is said of amplitudes beyond.
+
+    A step of an enclosure costs about a millisecond with 100 units and twenty with 500; a bound within two
+    per cent takes some hundreds to thousands of them.
 
     Examples
     --------

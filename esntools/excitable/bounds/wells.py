@@ -90,7 +90,7 @@ class Well:
 def _contracts(
     proved: ProvedMap, x: FloatArray, error: float, S: FloatArray, P: FloatArray, theta: float, scale: float
 ) -> bool:
-    """Whether F certainly maps p + E(t scale S) into p + E(theta t scale S), p the fixed point by x, t <= 1."""
+    """Whether F maps p + E(t scale S) into p + E(theta t scale S), p the fixed point by x, t <= 1: proved."""
     S, P = scale * S, P / scale
     n = proved.n
     z, z_error = proved.argument(x)
