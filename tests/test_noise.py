@@ -270,18 +270,19 @@ def test_exit_time_of_the_kramers_map(kramers: Landscape) -> None:
 @pytest.mark.slow
 @pytest.mark.ci
 def test_kramers_slope(kramers: Landscape) -> None:
-    noise = np.array([0.045, 0.05, 0.055, 0.06, 0.07])
+    noise = np.array([0.045, 0.05, 0.06, 0.07])
     times = []
     for eta in noise:
         rates = estimate_transition_rates(
-            kramers, amplitude=float(eta), n_runs=512, n_exits=1500, n_steps=100_000, rng=2
+            kramers, amplitude=float(eta), n_runs=512, n_exits=1000, n_steps=100_000, rng=2
         )
         times.append(rates.exposure.sum() / rates.counts.sum())
         exact = exact_exit_time(kramers_step, float(eta), X_STAR, -X_STAR, 3.0)
         assert times[-1] == pytest.approx(exact, rel=0.06)
     slope = np.polyfit(1.0 / noise**2, np.log(times), 1)[0]
     assert 0.0069 < slope < 0.0084
-    assert 6060 - 3 * 230 < times[1] < 6060 + 3 * 230
+    # Measured there: 6060 +- 230; the diffusion limit is 5906.
+    assert 6060 - 2 * 230 < times[1] < 6060 + 2 * 230
 
 
 def test_intervals_cover_and_count_what_was_not_seen(kramers: Landscape) -> None:
@@ -417,10 +418,10 @@ def test_blocks_switch_as_their_mean_does() -> None:
     actions = minimal_actions(space)
     single = action_of(EchoStateNetwork([[1.5]]), [X_STAR], [0.0], tol=1e-5)
     np.testing.assert_allclose([p.action for p in actions.paths.values()], block * single.action, rtol=5e-3)
-    eta = 0.9
-    rates = estimate_transition_rates(space, amplitude=eta, n_runs=64, n_exits=300)
+    eta = 0.6
+    rates = estimate_transition_rates(space, amplitude=eta, n_runs=64, n_exits=200, sources=[0, 3, 6])
     one = exact_exit_time(lambda x: np.tanh(1.5 * x), eta / np.sqrt(block), X_STAR, -X_STAR, 4.0)
-    assert np.mean(rates.mean_exit_times) == pytest.approx(one / 3.0, rel=0.15)
+    assert np.nanmean(rates.mean_exit_times) == pytest.approx(one / 3.0, rel=0.15)
 
 
 # -- bad input ----------------------------------------------------------------------------------------------

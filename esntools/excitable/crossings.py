@@ -135,6 +135,7 @@ class CrossingSearch:
         self.n_follow = int(np.clip(np.log(1e2 / self.width) / rate, 2, _LONGEST))
         #: The cosine between a noise and the boundary's normal at which it is no longer turned.
         self.straight = 1.0 - 0.1 * tol
+        self.angle = float(np.sqrt(0.1 * tol))
         self.iterations = 0
 
     # -- where the boundary is ---------------------------------------------------------------------------
@@ -282,8 +283,9 @@ class CrossingSearch:
         spring, cosine, failures = unit, 0.0, 0
         for _ in range(_ROUNDS):
             aim, along, n = descend(
-                self.noisy, self.x, noise, plane._replace(n_quiet=n_quiet, spring=spring), max_iterations
-            )
+                self.noisy, self.x, noise, plane._replace(n_quiet=n_quiet, spring=spring), max_iterations,
+                self.angle,
+            )  # fmt: skip
             self.iterations += n
             scale = self.bracket(aim)
             new = aim if scale is None else scale * aim

@@ -12,9 +12,9 @@ from esntools.excitable.noisy_maps import NoisyMap
 
 __all__ = ["Constraint", "descend"]
 
+# Steps remembered; fewer where the vectors no longer fit a cache.
 _MEMORY: Final = 60
-# The angle between the objective's gradient and the constraint's at which a path counts as stationary.
-_STATIONARY: Final = 1e-3
+_REMEMBERED: Final = 2**20
 
 
 class Constraint(NamedTuple):
@@ -76,12 +76,18 @@ class _Inverse:
 
 
 def descend(
-    noisy: NoisyMap, x: FloatArray, noise: FloatArray, plane: Constraint, max_iterations: int
+    noisy: NoisyMap,
+    x: FloatArray,
+    noise: FloatArray,
+    plane: Constraint,
+    max_iterations: int,
+    angle: float = 1e-3,
 ) -> tuple[FloatArray, float, int]:
     r"""Minimise :math:`\frac12\sum_k|w_k|^2 + \frac{\kappa}{2}|x_n-z|^2` under :math:`l \cdot x_n(w) = c`.
 
     Every step solves the quadratic model with the constraint linearised (its gradient by the adjoint), with
-    a line search on the sum of objective and weighted constraint.
+    a line search on the sum of objective and weighted constraint, until the objective's gradient and the
+    constraint's enclose less than `angle`.
 
     Returns
     -------
@@ -106,7 +112,11 @@ def descend(
         return f, g
 
     noisy_steps = len(noise) - plane.n_quiet
-    v, inverse, weight = noise.copy(), _Inverse(noise.size, _MEMORY), 0.0
+    v, inverse, weight = (
+        noise.copy(),
+        _Inverse(noise.size, int(np.clip(_REMEMBERED // noise.size, 10, _MEMORY))),
+        0.0,
+    )
     states = noisy.path(x, v)
     cost, c = values(v, states)
     f, g = slopes(v, states)
@@ -146,6 +156,6 @@ def descend(
         if not (size > 0.0 and steep > 0.0):
             break
         cosine = abs(float(np.vdot(f, g))) / (size * steep)
-        if abs(c) <= 1e-9 * size * steep and np.sqrt(max(0.0, 2.0 * (1.0 - cosine))) <= _STATIONARY:
+        if abs(c) <= 1e-9 * size * steep and np.sqrt(max(0.0, 2.0 * (1.0 - cosine))) <= angle:
             break
     return v, cosine, n_done
