@@ -182,7 +182,7 @@ def bound_kicks(
     quadratic term of the map kept as a quadratic term, until it lies in such an ellipsoid
     (`esntools.excitable.bounds.cells`). With two or three units the bound is within five to twenty per cent
     of the threshold. With many units the number of cells grows with about the third power of the radius: for
-    a trained network of 100 units half a minute proves a tenth to a third of the threshold, and more time
+    a trained network of 100 units half a minute proves a tenth to a half of the threshold, and more time
     more. Bounds of pulses, which fill a curve and not a ball, do not suffer from this.
 
     Examples
