@@ -45,6 +45,21 @@ def test_kicks_in_the_subspace_that_inputs_reach() -> None:
     assert not graph.has_edge(0, 1)
 
 
+@pytest.mark.parametrize("run", [None, [[0.4], [0.3], [0.2]]])
+def test_subspaces_are_those_of_the_input_between_pulses(run: list[list[float]] | None) -> None:
+    """A constant input is a bias: what a pulse adds to it displaces the state."""
+    W, W_in, rest = [[1.5, 0.4], [-0.2, 2.0]], np.array([[1.0], [-0.8]]), 0.3
+    held = excitable_network(
+        EchoStateNetwork(W, W_in), [[0.1], [-0.1]], metrics="subspace", u=[rest], run=run, n_random=20
+    )
+    biased = excitable_network(
+        EchoStateNetwork(W, W_in, b=rest * W_in[:, 0]), [[0.1], [-0.1]], metrics="subspace", n_random=20,
+        run=None if run is None else np.array(run) - rest,
+    )  # fmt: skip
+    assert len(held.graph["connections"]) > 0
+    np.testing.assert_allclose(threshold_matrix(held), threshold_matrix(biased), rtol=1e-5)
+
+
 def test_a_network_without_inputs_is_kicked_in_its_state() -> None:
     graph = excitable_network(three_cycle(0.25), n_random=60)
     assert (graph.graph["metrics"], graph.graph["pulses"], graph.graph["cut"]) == (

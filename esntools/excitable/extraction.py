@@ -262,7 +262,7 @@ def excitable_network(
         width = (shares["state"] - shares["input"]) / len(of_state)
         here = part(shares["input"] + k * width, shares["input"] + (k + 1) * width)
         if name == "subspace":
-            subspaces = _subspaces(system, landscape, driven, pulses)
+            subspaces = _subspaces(system, landscape, driven, pulses, rest)
         connections += _state_kicks(landscape, name, subspaces, n_starts, generator, here)
     graph = _graph(system, landscape, kicks.table, connections)
     graph.graph.update(
@@ -356,13 +356,21 @@ def _kicked(
 
 
 def _subspaces(
-    system: Map, landscape: Landscape, run: tuple[FloatArray, FloatArray | None] | None, pulses: FloatArray
+    system: Map,
+    landscape: Landscape,
+    run: tuple[FloatArray, FloatArray | None] | None,
+    pulses: FloatArray,
+    rest: FloatArray,
 ) -> tuple[FloatArray, ...]:
     from esntools.excitable.state_kicks import switching_subspaces
 
     if run is None:
-        return switching_subspaces(system, landscape, pulses)
-    return switching_subspaces(system, landscape, run[0], states=run[1])
+        return switching_subspaces(system, landscape, pulses, rest=rest)
+    inputs, states = run
+    # Without its states every row of a run is a pulse, which is counted from rest.
+    return switching_subspaces(
+        system, landscape, inputs - rest if states is None else inputs, states=states, rest=rest
+    )
 
 
 def _state_kicks(
