@@ -286,8 +286,16 @@ def test_thresholds_in_several_metrics_are_a_table() -> None:
     graph.add_nodes_from([(0, {"output": None}), (1, {"output": None})])
     chapter = excitable_chapter(replace(switching_study(), graph=graph, diagnosis=None))
     assert chapter is not None
-    assert chapter.thresholds is not None
-    assert chapter.thresholds.rows == (("0 → 1", "0.5 (≥ 0.25)", "1"), ("1 → 0", "0.125", "none found"))
+    state, pulse = chapter.thresholds
+    assert state.rows == (("from 0", "", "0.5 (0.25)"), ("from 1", "0.125", ""))
+    assert pulse.rows == (("from 0", "", "1"), ("from 1", "none", ""))
+    assert "kicks of the state" in state.caption
+    assert "multiples of a pulse" in pulse.caption
+    # In the metric of the pulses alone, with nothing proved, other tables say it all.
+    graph.graph.update(metrics=["input"], connections=[c for c in graph.graph["connections"] if "pulse" in c])
+    plain = excitable_chapter(replace(switching_study(), graph=graph, diagnosis=None))
+    assert plain is not None
+    assert plain.thresholds == ()
     assert (chapter.word, chapter.moves, chapter.causes) == ("", None, None)
     assert excitable_chapter(henon_study()) is None
 

@@ -23,6 +23,7 @@ _FAULTS: Final = 12
 _SEGMENTS: Final = 15
 _CELLS: Final = 400
 _PULSES: Final = 10
+_SQUARE: Final = 8
 
 _MEANING: Final = {
     "missing state": "no attractor holds the state that was wanted",
@@ -57,8 +58,8 @@ class Chapter:
         What a reader must know first: a failed audit, a chaotic attractor.
     moves : Table or None
         Where every pulse leads from every attractor, beside where the task wants it.
-    thresholds : Table or None
-        Of all pairs, found and proved.
+    thresholds : tuple of Table
+        Of all pairs, found and proved, by metric.
     causes : Table or None
     faults : tuple of str
     segments : tuple of str
@@ -70,7 +71,7 @@ class Chapter:
     sentence: str
     warnings: tuple[str, ...]
     moves: Table | None
-    thresholds: Table | None
+    thresholds: tuple[Table, ...]
     causes: Table | None
     faults: tuple[str, ...]
     segments: tuple[str, ...]
@@ -93,7 +94,7 @@ def excitable_chapter(study: Study) -> Chapter | None:
         sentence=sentence,
         warnings=_warnings(graph),
         moves=_moves_table(study),
-        thresholds=_thresholds_table(graph),
+        thresholds=_threshold_tables(graph),
         causes=None if found is None else _causes_table(found),
         faults=() if found is None else tuple(_fault(f) for f in found.faults[:_FAULTS]),
         segments=()
@@ -194,39 +195,46 @@ def _move(graph: Any, node: Any, target: int, threshold: float | None) -> str:
     return f"→ {target}" + ("" if threshold is None else f" ({number(float(threshold), 2)})")
 
 
-def _thresholds_table(graph: Any) -> Table | None:
-    """Return the smallest kick of every pair in every metric, with what is proved of it."""
-    metrics = [m for m in graph.graph.get("metrics", []) if m != "input"]
-    if graph.graph.get("metrics") is None or not (
-        metrics or any(n.get("ball_radius") for _, n in graph.nodes(data=True))
-    ):
-        return None
-    metrics = list(graph.graph["metrics"])
-    pairs: dict[tuple[int, int], dict[str, tuple[float, float]]] = {}
-    for c in graph.graph["connections"]:
-        here = pairs.setdefault((c["source"], c["target"]), {})
-        if c["metric"] not in here or c["threshold"] < here[c["metric"]][0]:
-            here[c["metric"]] = c["threshold"], c["lower"]
-    if not pairs or len(pairs) > _CELLS // 4:
-        return None
-    rows = [
-        (f"{i} → {j}", *(_interval(*found[m]) if m in found else "none found" for m in metrics))
-        for (i, j), found in sorted(pairs.items())
-    ]
-    words = {
-        "input": "pulse", "state": "kick of the state", "range": "kick within the range",
-        "subspace": "kick in the switching subspace",
-    }  # fmt: skip
-    caption = (
-        "The smallest kick that leads from one attractor to another; ≥ is proved, the other number found."
-    )
-    return Table(
-        ("", *(words.get(m, m) for m in metrics)), tuple(rows), caption, tuple(range(1, len(metrics) + 1))
-    )
+_METRICS: Final = {
+    "input": "multiples of a pulse",
+    "state": "kicks of the state (2-norm)",
+    "range": "kicks of the state that stay in its range (2-norm)",
+    "subspace": "kicks of the state in the directions that inputs cause (2-norm)",
+}
 
 
-def _interval(threshold: float, lower: float) -> str:
-    return number(threshold) + (f" (≥ {number(lower)})" if lower > 0.0 else "")
+def _threshold_tables(graph: Any) -> tuple[Table, ...]:
+    """Return the smallest kick of every pair, one table for each metric, with what is proved of it."""
+    metrics = graph.graph.get("metrics") or []
+    proved = any(c["lower"] > 0.0 for c in graph.graph.get("connections", []))
+    nodes = list(graph.nodes)
+    if not 2 <= len(nodes) <= _SQUARE or not (len(metrics) > 1 or "input" not in metrics or proved):
+        # In the metric of the pulses alone the figure and the table of moves say it all.
+        return ()
+    tables = []
+    for metric in metrics:
+        least: dict[tuple[Any, Any], tuple[float, float]] = {}
+        for c in graph.graph["connections"]:
+            pair = c["source"], c["target"]
+            if c["metric"] == metric and (pair not in least or c["threshold"] < least[pair][0]):
+                least[pair] = c["threshold"], c["lower"]
+        if not least:
+            continue
+        rows = [
+            (f"from {i}", *("" if i == j else _interval(*least.get((i, j), (None, 0.0))) for j in nodes))
+            for i in nodes
+        ]
+        unit = _METRICS.get(metric, metric)
+        caption = f"The smallest kicks from one attractor to another that were found: {unit}"
+        caption += "; in brackets what is proved not to suffice." if proved else "."
+        tables.append(Table(("", *(f"to {j}" for j in nodes)), tuple(rows), caption))
+    return tuple(tables)
+
+
+def _interval(threshold: float | None, lower: float) -> str:
+    if threshold is None:
+        return "none"
+    return number(threshold) + (f" ({number(lower, 2)})" if lower > 0.0 else "")
 
 
 def _causes_table(found: Diagnosis) -> Table | None:

@@ -42,6 +42,10 @@ if TYPE_CHECKING:
 
 __all__ = ["GivenNetwork", "pulse_paths", "study_network", "study_task", "tested_part", "training_length"]
 
+#: Pairs of attractors times units up to which the smallest kicks of the state are searched for.
+_KICK_WORK: Final = 6000
+#: For lower bounds of the thresholds.
+_PROOF_SECONDS: Final = 10.0
 #: Values that a test run needs.
 _TEST_RUN: Final = 50
 
@@ -127,8 +131,12 @@ def _explain(
             network, starts=starts, fixed_points=points, n_steps=explain.relax_steps, rng=seed,
             progress=lambda label, f: progress(label, 0.4 * f),
         )  # fmt: skip
+        # A diagnosis names kicks of the state; their search takes seconds, so only in small networks.
+        pairs = len(landscape) * (len(landscape) - 1)
+        kicks = task is not None and network.n_inputs > 0 and pairs * network.n_units <= _KICK_WORK
         graph = excitable_network(
-            network, pulses if network.n_inputs else None, relax_steps=explain.relax_steps,
+            network, pulses if network.n_inputs else None, metrics=("input", "state") if kicks else None,
+            certify=task is not None, budget=_PROOF_SECONDS, relax_steps=explain.relax_steps,
             pulse_length=explain.pulse_length, max_amplitude=explain.max_amplitude, landscape=landscape,
             rng=seed, progress=lambda label, f: progress(label, 0.4 + 0.6 * f),
         )  # fmt: skip
