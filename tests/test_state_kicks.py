@@ -294,3 +294,22 @@ def test_bad_inputs_of_subspaces(u: Any, options: dict[str, Any], place: str) ->
         kick_thresholds([0.0])  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match=r"^network"):
         switching_subspaces(FunctionMap(lambda x: x, lambda x: np.eye(2), 2), SPACE, u)
+
+
+def test_kicks_in_the_range_do_not_leave_it_where_a_boundary_touches_its_face() -> None:
+    """The crossing beside an edge was looked for 0.1 % outside."""
+    space = find_landscape(
+        EchoStateNetwork([[1.3, -0.2, -0.4], [0.4, 2.2, 0.1], [0.2, 0.5, 2.3]]), n_random=20
+    )
+    found = kick_thresholds(space, metric="range", pairs=[(0, 3), (3, 0)])
+    assert len(found) == 2
+    for c in found:
+        assert np.max(np.abs(space.X[c["source"]] + c["kick"])) <= 1.0 + 1e-6
+        assert c["checked"]
+
+
+def test_of_a_long_cycle_some_states_are_kicked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("esntools.excitable.input_kicks._MOST_PHASES", 1)
+    space = find_landscape(EchoStateNetwork([[1.5, 0.3], [0.0, -2.0]]), n_random=20)
+    (found,) = kick_thresholds(space, pairs=[(0, 1)])
+    assert (found["phase"], found["note"]) == (0, "1 of the 2 states of the cycle were kicked")

@@ -15,7 +15,7 @@ from esntools.basins.runs import fastest_form
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
 
-__all__ = ["Allowed", "Anchor", "Horizons", "Landing", "anchors"]
+__all__ = ["OUTSIDE", "Allowed", "Anchor", "Horizons", "Landing", "anchors"]
 
 # Steps after which the run must be on the tangent space of the stable manifold at the saddle.
 _HORIZONS: Final = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
@@ -147,6 +147,10 @@ def _clipped(A: FloatArray, c: FloatArray, low: FloatArray, high: FloatArray) ->
     return d if np.linalg.norm(defect) <= 1e-9 * scale else None
 
 
+#: How far outside a box rounding and the width of a bracket may bring a kick that ends on its side.
+OUTSIDE: Final = 1e-6
+
+
 class Allowed:
     """Which kicks are allowed: a subspace, a box around the state, both or neither."""
 
@@ -172,6 +176,12 @@ class Allowed:
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = np.where(D > 0.0, self.box[1] / D, np.where(D < 0.0, self.box[0] / D, np.inf))
         return np.asarray(np.min(shares, axis=-1))
+
+    def excess(self, D: FloatArray) -> FloatArray:
+        """Return how far the rows are outside the box."""
+        if self.box is None:
+            return np.zeros(D.shape[:-1])
+        return np.asarray(np.max(np.maximum(self.box[0] - D, D - self.box[1]), axis=-1, initial=0.0))
 
     def nearest(self, G: FloatArray, c: FloatArray) -> FloatArray | None:
         """Return the shortest allowed d with G d = c; None where there is none."""

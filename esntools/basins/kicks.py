@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import FloatArray, Progress, RandomState, no_progress
 from esntools.arguments import positive_number, real_array, real_number, seeded, whole_number
 from esntools.basins.attractors import Attractor, Cycle
-from esntools.basins.horizons import Allowed
+from esntools.basins.horizons import OUTSIDE, Allowed
 from esntools.basins.labelling import ESCAPED, Labeller
 from esntools.basins.landings import Candidate, Hunt, point_anchors
 from esntools.basins.rays import LOOSE, Rays, Search, first_directions, reach
@@ -236,6 +236,8 @@ def _target(labeller: Labeller, target: int | ArrayLike | None, own: int) -> int
     if target is None:
         return None
     n_known = len(labeller.attractors)
+    if not isinstance(target, int | np.integer):
+        target = real_array(target, "target")
     if (np.ndim(target) == 0 and labeller.system.n_units > 1) or isinstance(target, int | np.integer):
         label = whole_number(target, "target", ESCAPED, n_known - 1)
     else:
@@ -393,7 +395,10 @@ def find_smallest_kick(
 def _result(search: Search, found: Sequence[Candidate], n_starts: int) -> Kick:
     """Replay the kicks, shortest first, and return the first that does as it says."""
     labeller, x = search.labeller, search.x
-    found = sorted(found, key=lambda c: c.high)
+    # A crossing is looked for a little beyond a landing too, and that may be outside the box.
+    outside = search.allowed.excess(np.array([c.high * c.v for c in found]))
+    found = [c for c, far in zip(found, outside) if far <= max(OUTSIDE, float(outside.min()))]
+    found.sort(key=lambda c: c.high)
     V, sizes = np.array([c.v for c in found]), np.array([c.high for c in found])
     D = sizes[:, None] * V
     ends = labeller.label(np.concatenate([x + 0.999 * D, x + 1.001 * D])).reshape(2, -1)

@@ -30,9 +30,11 @@ _MOST_STARTS: Final = 2000
 def _checked_metrics(metrics: Sequence[str] | str | None, system: Map) -> tuple[str, ...]:
     if metrics is None:
         return ("input",) if system.n_inputs else ("state",)
+    if not isinstance(metrics, str | list | tuple):
+        raise InvalidInputError("metrics", repr(metrics), "must be a metric, or a list of metrics")
     names = (metrics,) if isinstance(metrics, str) else tuple(metrics)
     for name in names:
-        if name not in METRICS:
+        if not isinstance(name, str) or name not in METRICS:
             near = nearest_name(name, METRICS) if isinstance(name, str) else ""
             raise InvalidInputError("metrics", repr(name), f"must be among {', '.join(METRICS)}", near)
     if not names or len(set(names)) < len(names):
@@ -207,7 +209,7 @@ def excitable_network(
     given = pulses is not None
     pulses = checked_pulses(pulses, system)
     metrics = _checked_metrics(metrics, system)
-    if metric is not None and metric not in metrics:
+    if metric is not None and (not isinstance(metric, str) or metric not in metrics):
         raise InvalidInputError("metric", repr(metric), f"must be one of metrics: {', '.join(metrics)}")
     metric = metric or metrics[0]
     amplitude = checked_amplitude(amplitude)

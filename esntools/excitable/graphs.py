@@ -260,6 +260,18 @@ _WRITERS: Final[dict[str, Callable[[nx.DiGraph, Document], bytes]]] = {
 }
 
 
+def _checked_path(path: str | Path) -> tuple[Path, str]:
+    if not isinstance(path, str | Path):
+        raise InvalidInputError("path", type(path).__name__, "must be a str or a Path")
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in _WRITERS:
+        raise InvalidInputError(
+            str(path), f"suffix {suffix!r}", "the suffix names the format", nearest_name(suffix, _WRITERS)
+        )
+    return path, suffix
+
+
 def write_graph(graph: nx.DiGraph, path: str | Path) -> None:
     """Write a directed graph with all its attributes, in the format that the suffix names, atomically.
 
@@ -291,12 +303,7 @@ def write_graph(graph: nx.DiGraph, path: str | Path) -> None:
     ...     read_graph(path).edges[0, 1]
     {'threshold': 0.5, 'alternatives': [1, 2]}
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _WRITERS:
-        raise InvalidInputError(
-            str(path), f"suffix {suffix!r}", "the suffix names the format", nearest_name(suffix, _WRITERS)
-        )
+    path, suffix = _checked_path(path)
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
         raise InvalidInputError("graph", type(graph).__name__, "must be a networkx.DiGraph")
     write_bytes(path, _WRITERS[suffix](graph, _section(graph)))
@@ -433,12 +440,7 @@ def read_graph(path: str | Path) -> nx.DiGraph:
     ...     read_graph(path).edges["on", "off"]
     {'threshold': 0.5}
     """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in _READERS:
-        raise InvalidInputError(
-            str(path), f"suffix {suffix!r}", "the suffix names the format", nearest_name(suffix, _READERS)
-        )
+    path, suffix = _checked_path(path)
     reason = ""
     try:
         return _READERS[suffix](path.read_bytes())

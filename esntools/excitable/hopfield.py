@@ -84,7 +84,7 @@ def hopfield(
             f"patterns[{q}]", f"patterns[{p}] or its negative", "every pattern must differ from the others",
             "a pattern's negative is stored with it",
         )  # fmt: skip
-    if rule not in _RULES:
+    if not isinstance(rule, str) or rule not in _RULES:
         raise InvalidInputError("rule", repr(rule), "no such rule", nearest_name(str(rule), _RULES))
     gain, leak_rate = positive_number(gain, "gain"), positive_number(leak_rate, "leak_rate")
     if gain <= 1.0:

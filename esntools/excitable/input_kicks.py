@@ -17,7 +17,7 @@ from esntools.excitable.landscape import Landscape
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
 
-__all__ = ["NARROW", "PulseKicks", "checked_pulses", "pulsed", "scan_pulses", "unit_pulses"]
+__all__ = ["NARROW", "PulseKicks", "checked_pulses", "phases_of", "pulsed", "scan_pulses", "unit_pulses"]
 
 #: The note of a threshold whose replays 0.1 % away miss the target, closer ones do not.
 NARROW: Final = "the pulse leads there within a strip of amplitudes narrower than 0.1 % only"
@@ -99,7 +99,7 @@ def pulsed(system: Map, X: FloatArray, inputs: FloatArray, length: int) -> Float
     return X
 
 
-def _phases(period: int) -> list[int]:
+def phases_of(period: int) -> list[int]:
     """Return the phases of a cycle at which it is kicked, spread evenly."""
     return sorted({k * period // min(period, _MOST_PHASES) for k in range(min(period, _MOST_PHASES))})
 
@@ -115,7 +115,7 @@ class _Sources:
         points = [(k, a) for k, a in enumerate(landscape.attractors) if a.is_point]
         #: Whether there are attractors that only the means of long runs can tell.
         self.others = len(points) < len(landscape.attractors)
-        kicked = [(k, p) for k, a in points for p in _phases(len(a.states))]
+        kicked = [(k, p) for k, a in points for p in phases_of(len(a.states))]
         self.owner = np.array([k for k, _ in kicked], dtype=np.intp)
         self.phase = np.array([p for _, p in kicked], dtype=np.intp)
         states = [landscape.attractors[k].states[p] for k, p in kicked]

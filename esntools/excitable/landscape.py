@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from esntools._typing import ComplexArray, FloatArray, IntArray, Progress, RandomState, no_progress
-from esntools.arguments import seeded, whole_number
+from esntools.arguments import real_array, seeded, whole_number
 from esntools.basins.attractors import Attractor, Cycle, point_attractor, polish_cycle
 from esntools.basins.edge import unstable_space
 from esntools.basins.labelling import ESCAPED, UNDECIDED, Labeller
@@ -22,7 +22,7 @@ from esntools.maps import Map, checked_map, state_box
 from esntools.network import EchoStateNetwork
 from esntools.threads import one_blas_thread
 
-__all__ = ["Landscape", "LandscapeSaddle", "find_landscape"]
+__all__ = ["Landscape", "LandscapeSaddle", "checked_landscape", "find_landscape"]
 
 # A state this close to a stable point, as a fraction of the distance to the nearest other point, has arrived.
 # Basins of non-normal maps come much closer than the saddles on their boundary do (17 times, in a trained
@@ -146,7 +146,7 @@ class Landscape:
         -------
         ndarray of int, shape (n,)
         """
-        X = np.asarray(states, dtype=np.float64)
+        X = real_array(states, "states")
         if X.ndim == 2 and X.shape[0] == 0:
             return np.zeros(0, dtype=np.intp)
         X = checked_states(X, "states", self.system.n_units)
@@ -157,6 +157,17 @@ class Landscape:
         if len(places) == 0:
             return labels
         return np.where(labels >= 0, places[np.maximum(labels, 0)], labels)
+
+
+def checked_landscape(landscape: object, n_units: int | None = None) -> Landscape:
+    """Return the landscape if it is one, of so many units."""
+    if not isinstance(landscape, Landscape):
+        raise InvalidInputError("landscape", type(landscape).__name__, "must be what find_landscape returned")
+    if n_units is not None and landscape.system.n_units != n_units:
+        raise InvalidInputError(
+            "landscape", f"{landscape.system.n_units} units", f"must be of the network's {n_units} units"
+        )
+    return landscape
 
 
 def _labeller(

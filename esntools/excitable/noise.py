@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import networkx as nx
 import numpy as np
@@ -11,17 +11,15 @@ import scipy.stats
 from numpy.typing import ArrayLike
 
 from esntools._typing import BoolArray, FloatArray, IntArray, Progress, RandomState, no_progress
-from esntools.arguments import positive_number, seeded, whole_number
+from esntools.arguments import positive_number, real_array, seeded, whole_number
 from esntools.basins.labelling import nearest_centre
 from esntools.basins.runs import Runner
 from esntools.errors import InvalidInputError
 from esntools.excitable.action import Actions
+from esntools.excitable.landscape import Landscape, checked_landscape
 from esntools.excitable.noisy_maps import NoisyMap, noisy_map_of
 from esntools.maps import Map
 from esntools.simulation.stepping import blas_threads
-
-if TYPE_CHECKING:
-    from esntools.excitable.landscape import Landscape
 
 __all__ = ["TransitionRates", "add_noise", "estimate_transition_rates", "mean_first_passage_times"]
 
@@ -244,7 +242,7 @@ def estimate_transition_rates(
     whole_number(n_runs, "n_runs")
     if n_exits is not None:
         whole_number(n_exits, "n_exits")
-    K = len(landscape.attractors)
+    K = len(checked_landscape(landscape).attractors)
     if K == 0:
         raise InvalidInputError("landscape", "no attractor", "there is nothing to switch between")
     noisy = noisy_map_of(landscape, noise, network, u)
@@ -279,6 +277,7 @@ def estimate_transition_rates(
 
 
 def _checked_sources(sources: ArrayLike, K: int) -> IntArray:
+    real_array(sources, "sources")
     chosen = np.asarray(sources)
     if (
         chosen.ndim != 1
@@ -439,6 +438,11 @@ def add_noise(
     """
     if rates is None and actions is None:
         raise InvalidInputError("rates", "None", "rates or actions must be given")
+    for place, value, kind in (
+        ("graph", graph, nx.DiGraph), ("rates", rates, TransitionRates), ("actions", actions, Actions)
+    ):  # fmt: skip
+        if not (isinstance(value, kind) or (value is None and place != "graph")):
+            raise InvalidInputError(place, type(value).__name__, f"must be a {kind.__name__}")
     K, out = graph.number_of_nodes(), graph.copy()
     for place, table in (
         ("rates", None if rates is None else rates.rates),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -12,12 +12,10 @@ from esntools._typing import FloatArray
 from esntools.arguments import real_array
 from esntools.basins.runs import autonomous, fastest_form
 from esntools.errors import InvalidInputError, UnsupportedError
+from esntools.excitable.landscape import Landscape, checked_landscape
 from esntools.kernels import apply_activation
 from esntools.maps import Map, checked_map
 from esntools.network import EchoStateNetwork
-
-if TYPE_CHECKING:
-    from esntools.excitable.landscape import Landscape
 
 __all__ = ["NoisyMap", "noisy_map_of"]
 
@@ -218,6 +216,7 @@ def noisy_map_of(
     landscape: Landscape, noise: str | ArrayLike, network: Map | None, u: ArrayLike | None
 ) -> NoisyMap:
     """Return the landscape's map with noise; `network` is that map with its inputs, where they are needed."""
+    checked_landscape(landscape)
     if network is None:
         return NoisyMap(landscape.system, noise)
     noisy = NoisyMap(network, noise, u)

@@ -11,12 +11,13 @@ from numpy.typing import ArrayLike
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.arguments import real_array, real_number, seeded, whole_number
 from esntools.basins.attractors import Attractor
-from esntools.basins.horizons import Allowed, Anchor, Horizons
+from esntools.basins.horizons import OUTSIDE, Allowed, Anchor, Horizons
 from esntools.basins.landings import Candidate, Hunt, Probes, land_all, narrowed, point_anchors, probe
 from esntools.basins.rays import LOOSE, Rays, Search, first_directions, reach
 from esntools.basins.runs import Runner
 from esntools.errors import InvalidInputError, nearest_name
-from esntools.excitable.landscape import Landscape
+from esntools.excitable.input_kicks import phases_of
+from esntools.excitable.landscape import Landscape, checked_landscape
 from esntools.maps import Map, checked_map, state_box
 from esntools.threads import one_blas_thread
 
@@ -94,9 +95,11 @@ class _Source:
 def _checked_pairs(pairs: Any, n: int) -> list[tuple[int, int]]:
     if pairs is None:
         return [(i, j) for i in range(n) for j in range(n) if i != j]
+    if not isinstance(pairs, list | tuple | np.ndarray):
+        raise InvalidInputError("pairs", repr(pairs), "must be pairs (source, target)")
     out = []
     for pair in pairs:
-        if not isinstance(pair, tuple | list) or len(pair) != 2:
+        if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
             raise InvalidInputError("pairs", repr(pair), "must be pairs (source, target)")
         i, j = (whole_number(value, "pairs", 0, n - 1) for value in pair)
         if i == j:
@@ -113,13 +116,14 @@ def _checked_subspaces(
             raise InvalidInputError("subspaces", "given", f"has no meaning in the metric {metric!r}")
         return None
     K, n = len(landscape), landscape.system.n_units
-    if subspaces is None or len(subspaces) != K:
-        what = "None" if subspaces is None else f"{len(subspaces)} subspaces"
+    given = subspaces if isinstance(subspaces, list | tuple) else None
+    if given is None or len(given) != K:
+        what = type(subspaces).__name__ if given is None else f"{len(given)} subspaces"
         raise InvalidInputError(
             "subspaces", what, f"one for each of the {K} attractors is needed", "call switching_subspaces"
         )
     out = []
-    for k, subspace in enumerate(subspaces):
+    for k, subspace in enumerate(given):
         columns = np.array(real_array(subspace, f"subspaces[{k}]"))
         columns = columns[:, None] if columns.ndim == 1 else columns
         if columns.ndim != 2 or columns.shape[0] != n or not np.all(np.isfinite(columns)):
@@ -153,7 +157,7 @@ def kick_thresholds(
     `find_smallest_kick`; labels on both sides of the shortest kicks onto it say which pairs it serves. An
     attractor that is no neighbour is entered at an edge, the stable manifold of a point with several unstable
     directions. Pairs that no point serves are searched for along directions that are turned. From a cycle the
-    least over its states is taken.
+    least over its states is taken, of more than eight over eight of them.
 
     Parameters
     ----------
@@ -209,9 +213,8 @@ def kick_thresholds(
     ----------
     P. Ashwin, C. Postlethwaite, Biol. Cybern. 115 (2021) 519, doi:10.1007/s00422-021-00895-5 (thresholds).
     """
-    if not isinstance(landscape, Landscape):
-        raise InvalidInputError("landscape", type(landscape).__name__, "must be what find_landscape returned")
-    if metric not in _METRICS:
+    checked_landscape(landscape)
+    if not isinstance(metric, str) or metric not in _METRICS:
         near = nearest_name(metric, _METRICS) if isinstance(metric, str) else ""
         raise InvalidInputError("metric", repr(metric), f"must be among {', '.join(_METRICS)}", near)
     spans = _checked_subspaces(metric, subspaces, landscape)
@@ -233,7 +236,8 @@ def kick_thresholds(
         attractor = landscape.attractors[i]
         targets = [j for source, j in wanted if source == i]
         best: dict[int, dict[str, Any]] = {}
-        for phase in range(len(attractor.states) if attractor.is_point else 0):
+        phases = phases_of(len(attractor.states)) if attractor.is_point else []
+        for phase in phases:
             x = attractor.states[phase]
             basis = None if spans is None else spans[i]
             if basis is not None and basis.shape[1] == 0:
@@ -249,12 +253,23 @@ def kick_thresholds(
                     more = source.from_rays(j, landscape, n_starts, tol, max_iterations)
                     found += source.replayed(j, more)
                 if found:
+                    # A crossing is looked for a little beyond the landing too, and that may be outside.
+                    outside = source.allowed.excess(np.array([c.high * c.v for c, _ in found]))
+                    if outside.min() <= OUTSIDE:
+                        found = [pair for pair, far in zip(found, outside) if far <= OUTSIDE]
                     chosen, good = _chosen(found)
                     row = _connection(source, j, chosen, good, metric, landscape)
+                    if outside.min() > OUTSIDE:
+                        much = float(source.allowed.excess(chosen.high * chosen.v))
+                        some = f"it leaves the range by {much:.2g}"
+                        row["note"] = "; ".join(filter(None, [row["note"], some]))
                     across = [c.high for c, good in found if good and c.n_unstable == 1]
                     row["direct"] = float(min(across)) if across else None
                     if attractor.period != 1:
                         row["phase"] = phase
+                    if len(phases) < len(attractor.states):
+                        some = f"{len(phases)} of the {len(attractor.states)} states of the cycle were kicked"
+                        row["note"] = "; ".join(filter(None, [row["note"], some]))
                     if j not in best or row["threshold"] < best[j]["threshold"]:
                         best[j] = row
         out += [best[j] for j in sorted(best)]
@@ -352,6 +367,7 @@ def switching_subspaces(
     A. Ceni, P. Ashwin, L. Livi, Cognitive Computation 12 (2020) 330, doi:10.1007/s12559-019-09634-2.
     """
     system = checked_map(network)
+    checked_landscape(landscape, system.n_units)
     if system.n_inputs == 0:
         raise InvalidInputError("network", "no inputs", "inputs must displace the state")
     u = np.array(real_array(u_or_pulses, "u_or_pulses"))

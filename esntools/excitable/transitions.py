@@ -190,10 +190,10 @@ def _pulses(
     network: EchoStateNetwork, space: nx.DiGraph | Landscape, pulses: ArrayLike | None
 ) -> tuple[FloatArray, int]:
     given = space.graph.get("pulses") if pulses is None and isinstance(space, nx.DiGraph) else pulses
-    if given is None or len(np.asarray(given)) == 0:
+    rows = np.zeros((0, 0)) if given is None else real_array(given, "pulses")
+    if rows.size == 0:
         unit = np.eye(network.n_inputs)
-        given = np.stack([unit, -unit], axis=1).reshape(-1, network.n_inputs)
-    rows = real_array(given, "pulses")
+        rows = np.stack([unit, -unit], axis=1).reshape(-1, network.n_inputs)
     if rows.ndim != 2 or rows.shape[1] != network.n_inputs or not np.all(np.isfinite(rows)):
         raise InvalidInputError("pulses", f"shape {rows.shape}", f"must be finite, (n, {network.n_inputs})")
     length = int(space.graph.get("pulse_length", 1)) if isinstance(space, nx.DiGraph) else 1
@@ -344,6 +344,8 @@ def find_transitions(
     >>> run.graph.edges[0, 1]["rate"]
     0.2
     """
+    if not isinstance(network, EchoStateNetwork):
+        raise InvalidInputError("network", type(network).__name__, "must be an EchoStateNetwork")
     u = real_array(u, "u")
     u = u[:, None] if u.ndim == 1 and network.n_inputs == 1 else u
     if u.ndim != 2 or u.shape[1] != network.n_inputs or len(u) == 0:
