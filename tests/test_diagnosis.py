@@ -133,6 +133,10 @@ def test_more_states_than_attractors() -> None:
     assert kinds(found)[0] == "missing state"
     assert found.faults[0].text.startswith("state 4 has no attractor")
     assert found.n_not_attributed == 0
+    for s in found.segments:
+        same = len({*zip(task.path[s.start : s.stop], found.decoded[s.start : s.stop])}) == 1
+        assert ("at first" in found.describe(s)) is not same
+    assert {s.length for s in found.segments} != {1}
     steps = sum(stop - start for start, stop in naive_segments(task, found.outputs))
     assert found.n_wrong_steps == steps > 0
     json.dumps(found.document(), allow_nan=False)
@@ -392,9 +396,12 @@ def test_noisy_runs_have_a_cause_for_everything(seed: int) -> None:
 def test_misuse_is_refused() -> None:
     network, task = bits(2, 3.0), flip_flop(2, 20, rng=0)
     for arguments, words in (
-        ((network, flip_flop(1, 20, rng=0)), "1 inputs"),
+        ((network, flip_flop(1, 20, rng=0)), "1 inputs.*automaton_task"),
         ((EchoStateNetwork(np.eye(2) / 2, W_in=np.eye(2)), task), "no readout"),
-        ((EchoStateNetwork(np.eye(2) / 2, W_in=np.eye(2), readout=Readout([[1.0, 1.0]])), task), "2 outputs"),
+        (
+            (EchoStateNetwork(np.eye(2) / 2, W_in=np.eye(2), readout=Readout([[1.0, 1.0]])), task),
+            "2 outputs.*'output' on",
+        ),
         ((network, "flip-flop"), "AutomatonTask"), ((network, task, np.zeros((5, 2))), "run"),
     ):  # fmt: skip
         with pytest.raises(InvalidInputError, match=words):

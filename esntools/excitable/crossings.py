@@ -42,8 +42,9 @@ class ActionPath:
     states : ndarray, shape (n_steps + 1, n_units)
         From x to the boundary, under `noise`.
     origin, destination : int
-        Labels of the noise-free run from x, and of that after 1.001 times the noise. For a half-space -1 and
-        -1: nothing is labelled.
+        Labels of the noise-free run from x, and of that after 1.001 times the noise: positions in the
+        landscape in `minimal_actions`, numbers that tell the two apart in `find_minimal_action`. For a
+        half-space -1 and -1: nothing is labelled.
     saddle : ndarray, shape (n_units,), or None
         To which the boundary leads from the last state; None for a half-space.
     multiplier : float

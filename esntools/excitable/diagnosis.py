@@ -149,8 +149,10 @@ class Diagnosis:
     def describe(self, segment: ErrorSegment) -> str:
         """Return a wrong segment in words."""
         task, names = self.task, self.task.names
-        text = f"steps {segment.start} to {segment.stop - 1}: {names[segment.given]} instead of "
-        text += f"{names[segment.wanted]}; {segment.cause}: "
+        steps = slice(segment.start, segment.stop)
+        changes = len({*zip(task.path[steps].tolist(), self.decoded[steps].tolist())}) > 1
+        text = f"steps {segment.start} to {segment.stop - 1}: {'at first ' if changes else ''}"
+        text += f"{names[segment.given]} instead of {names[segment.wanted]}; {segment.cause}: "
         pulse = " and ".join(task.symbols[s] for s in segment.symbols)
         text += f"pulse {pulse} at step {segment.step}" if pulse else f"at step {segment.step}"
         if segment.source is None:
@@ -435,10 +437,13 @@ def _fitting(network: EchoStateNetwork, task: AutomatonTask | FlipFlop) -> Autom
         raise InvalidInputError("network", "no readout", "a task is judged by the output", "fit one")
     if network.n_inputs != task.pulses.shape[1]:
         raise InvalidInputError(
-            "task", f"{task.pulses.shape[1]} inputs", f"the network has {network.n_inputs}"
-        )
+            "task", f"{task.pulses.shape[1]} inputs", f"the network has {network.n_inputs}",
+            "give every symbol a pulse of that width: automaton_task(..., inputs=...)",
+        )  # fmt: skip
     if network.n_outputs != task.states.shape[1]:
         raise InvalidInputError(
-            "task", f"{task.states.shape[1]} outputs", f"the network has {network.n_outputs}"
-        )
+            "task", f"{task.states.shape[1]} outputs", f"the network has {network.n_outputs}",
+            "give every state an output of that width: automaton_task(..., outputs=...), or 'output' on "
+            "the nodes of a graph file",
+        )  # fmt: skip
     return task
