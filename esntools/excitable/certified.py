@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import networkx as nx
@@ -11,6 +10,7 @@ import numpy as np
 
 from esntools._typing import FloatArray, Progress
 from esntools.excitable.bounds import bound_kicks, bound_pulses
+from esntools.excitable.bounds.pulses import reach
 from esntools.excitable.landscape import Landscape
 from esntools.maps import Map
 from esntools.network import EchoStateNetwork
@@ -49,8 +49,6 @@ def put_bounds(
     """
     if not isinstance(system, EchoStateNetwork):
         return _nothing(graph, "proofs are for echo state networks")
-    # A bias takes the place of the input between pulses; proofs count pulses from there.
-    still = replace(system, b=system.b + system.W_in @ rest) if np.any(rest) else system
     places = [k for k, a in enumerate(landscape.attractors) if a.period == 1]
     for k in set(graph.nodes) - set(places):
         graph.nodes[k]["ball_reason"] = "proofs are for stable fixed points"
@@ -64,8 +62,9 @@ def put_bounds(
         return lambda label, f: progress(label, (low + (high - low) * f) / parts)
 
     balls = bound_kicks(
-        still, points, upper=_least(graph, places, ("state",)), budget=budget / parts, progress=share(0, 1)
-    )
+        system, points, u=rest, upper=_least(graph, places, ("state",)), budget=budget / parts,
+        progress=share(0, 1),
+    )  # fmt: skip
     for k, radius, reason in zip(places, balls.radii, balls.reasons):
         graph.nodes[k].update(ball_radius=float(radius) if radius > 0.0 else None, ball_reason=reason)
     # A ball of kicks is a bound for those among them that stay in a box, or in a subspace, too.
@@ -74,8 +73,8 @@ def put_bounds(
     if "subspace" in metrics and subspaces is not None:
         kept = [subspaces[k] if subspaces[k].shape[1] else None for k in places]
         flat = bound_kicks(
-            still, points, subspaces=kept, upper=_least(graph, places, ("subspace",)), budget=budget / parts,
-            progress=share(1, 2),
+            system, points, u=rest, subspaces=kept, upper=_least(graph, places, ("subspace",)),
+            budget=budget / parts, progress=share(1, 2),
         )  # fmt: skip
         inside = {k: max(radii[k], r) for k, r in zip(places, flat.radii.tolist())}
     for entry in graph.graph["connections"]:
@@ -84,10 +83,10 @@ def put_bounds(
                 (inside if entry["metric"] == "subspace" else radii).get(entry["source"], 0.0)
             )
     if "input" in metrics:
-        _bound_input(graph, still, places, points, pulses, 2.0 * budget / parts, share(parts - 2, parts))
-    return (
-        ["the input between pulses is held as a bias, rounded, in the proofs"] if still is not system else []
-    )
+        _bound_input(
+            graph, system, places, points, pulses, rest, 2.0 * budget / parts, share(parts - 2, parts)
+        )
+    return []
 
 
 def _nothing(graph: nx.DiGraph, reason: str) -> list[str]:
@@ -111,13 +110,14 @@ def _bound_input(
     places: Sequence[int],
     points: FloatArray,
     pulses: FloatArray,
+    rest: FloatArray,
     budget: float,
     progress: Progress,
 ) -> None:
     """Prove how far the amplitude of every pulse can rise before it leads to a target."""
     proved = bound_pulses(
-        network, points, pulses, pulse_length=graph.graph["pulse_length"], upper=graph.graph["max_amplitude"],
-        budget=budget, progress=progress,
+        network, points, pulses, u=rest, pulse_length=graph.graph["pulse_length"],
+        upper=graph.graph["max_amplitude"], budget=budget, progress=progress,
     )  # fmt: skip
     at = {k: row for row, k in enumerate(places)}
     bounds: list[list[Any]] = [[0.0] * len(pulses) for _ in graph.nodes]
@@ -127,5 +127,5 @@ def _bound_input(
     for entry in graph.graph["connections"]:
         if entry["metric"] == "input" and entry["source"] in at:
             # No interval is proved to lead to an attractor that is no fixed point, so that -1 stands for it.
-            target = at.get(entry["target"], -1)
-            entry["lower"] = float(proved.to_target(at[entry["source"]], entry["pulse"], target))
+            target, source = at.get(entry["target"], -1), at[entry["source"]]
+            entry["lower"] = reach(proved.intervals[source][entry["pulse"]], source, target)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
+from decimal import ROUND_FLOOR, Context, Decimal
 from typing import Any, Final
 
 import networkx as nx
@@ -13,7 +14,7 @@ from esntools._typing import FloatArray
 from esntools.arguments import real_number
 from esntools.errors import InvalidInputError
 
-__all__ = ["METRICS", "at_amplitude", "largest_gap", "lay_edges", "threshold_matrix"]
+__all__ = ["METRICS", "at_amplitude", "largest_gap", "lay_edges", "rounded_down", "threshold_matrix"]
 
 #: What a threshold may be measured by.
 METRICS: Final = ("input", "state", "range", "subspace")
@@ -174,6 +175,15 @@ def _default_cut(graph: nx.DiGraph) -> tuple[float | None, float | None]:
     own = graph.graph.get("task_pulses", False)
     made = [c["threshold"] for c in found if own and c["metric"] == "input" and c["at_unit"]]
     return largest_gap(least.values(), max(made, default=0.0))
+
+
+def rounded_down(value: float, digits: int) -> float:
+    """Return the largest decimal number of so many digits that is not above a proved bound.
+
+    >>> rounded_down(1.28695, 4), rounded_down(0.5, 2), rounded_down(0.0, 3)
+    (1.286, 0.5, 0.0)
+    """
+    return float(Context(prec=digits, rounding=ROUND_FLOOR).create_decimal(Decimal(value)))
 
 
 def _least(entries: Sequence[dict[str, Any]], key: str) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import final
+from dataclasses import dataclass, replace
+from typing import Final, final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,6 +29,9 @@ from esntools.readout import checked_array
 from esntools.threads import one_blas_thread
 
 __all__ = ["KickBounds", "PulseBounds", "PulseInterval", "bound_kicks", "bound_pulses"]
+
+# No kick is as long.
+_FAR: Final = 1e300
 
 
 @final
@@ -85,7 +88,11 @@ class PulseBounds:
 
     def to_target(self, source: int, pulse: int, target: int) -> float:
         """Return the largest g such that no amplitude in [0, g] leads from `source` to `target`, proved."""
-        return reach(list(self.intervals[source][pulse]), source, target)
+        K, count = self.lower.shape
+        for place, value, size in (("source", source, K), ("pulse", pulse, count), ("target", target, K)):
+            if not 0 <= value < size:
+                raise InvalidInputError(place, str(value), f"must be from 0 to {size - 1}")
+        return reach(self.intervals[source][pulse], source, target)
 
 
 def _checked_points(network: EchoStateNetwork, points: Iterable[ArrayLike]) -> list[FloatArray]:
@@ -96,6 +103,16 @@ def _checked_input(network: EchoStateNetwork, u: ArrayLike | None) -> FloatArray
     if u is None:
         return np.zeros(network.n_inputs)
     return checked_array(np.atleast_1d(u), "u", (network.n_inputs,), "(n_inputs,)")
+
+
+def _checked_limits(upper: ArrayLike | None, K: int) -> FloatArray:
+    """Return the radii that are asked for; infinite where there is no limit."""
+    if upper is None:
+        return np.full(K, math.inf)
+    limits = checked_array(np.minimum(real_array(upper, "upper"), _FAR), "upper", (K,), "(n_points,)")
+    if np.any(limits <= 0.0):
+        raise InvalidInputError("upper", str(float(limits.min())), "must be positive")
+    return np.where(limits >= _FAR, math.inf, limits)
 
 
 def _deadline(budget: float | None) -> float:
@@ -118,6 +135,32 @@ def _wells(
             found = "the stable fixed point found beside it is another one"
         wells.append(found)
     return wells
+
+
+def _groups(wells: Sequence[Well | str]) -> list[tuple[int, ...]]:
+    """Return for each point all that may be the same fixed point, itself among them."""
+    first: list[int] = []
+    for k, well in enumerate(wells):
+        same = k
+        for j in range(k):
+            other = wells[j]
+            if isinstance(well, Well) and isinstance(other, Well):
+                apart = norm2(well.x - other.x) * (1.0 - 1e-12)
+                if not apart > (well.error + other.error) * (1.0 + 1e-12) + 2e-290:
+                    same = first[j]
+                    break
+        first.append(same)
+    return [tuple(j for j, other in enumerate(first) if other == f) for f in first]
+
+
+def _prover(proved: ProvedMap, wells: Sequence[Well | str], n_steps: int, end: float) -> Prover:
+    """Return what follows cells until they are at a point; at the first of those that are the same."""
+    groups = _groups(wells)
+    first = [
+        None if isinstance(well, str) or group[0] != k else well
+        for k, (well, group) in enumerate(zip(wells, groups, strict=True))
+    ]
+    return Prover(proved, first, n_steps, end)
 
 
 @one_blas_thread
@@ -152,7 +195,8 @@ def bound_kicks(
     subspaces : sequence of arrays (n_units, m) or None, optional
         For each point, columns that span the kicks that are meant; None for all directions (the default).
     upper : array_like, shape (n_points,), optional
-        Radii above which nothing need be tried, such as thresholds that were found. Only to save time.
+        Radii above which nothing need be tried, such as thresholds that were found; infinite for no limit.
+        Only to save time.
     budget : float, optional
         Seconds for all points; what is proved until then is returned. Unlimited by default.
     max_cells : int
@@ -204,9 +248,7 @@ def bound_kicks(
     u = _checked_input(network, u)
     K, n = len(X), network.n_units
     bases = _checked_bases(subspaces, K, n)
-    limits = np.full(K, math.inf) if upper is None else checked_array(upper, "upper", (K,), "(n_points,)")
-    if np.any(limits <= 0.0):
-        raise InvalidInputError("upper", str(float(limits.min())), "must be positive")
+    limits = _checked_limits(upper, K)
     max_cells, n_steps = whole_number(max_cells, "max_cells"), whole_number(n_steps, "n_steps")
     tolerance = positive_number(tolerance, "tolerance")
     end = _deadline(budget)
@@ -219,7 +261,7 @@ def bound_kicks(
     with np.errstate(all="ignore"):
         proved = ProvedMap(network, u)
         wells = _wells(network, proved, X, u, progress)
-        prover = Prover(proved, [None if isinstance(w, str) else w for w in wells], n_steps, end)
+        prover, groups = _prover(proved, wells, n_steps, end), _groups(wells)
         for k, (x, well, Q) in enumerate(zip(X, wells, bases, strict=True)):
             progress("following balls of kicks", k / K)
             if isinstance(well, str):
@@ -228,7 +270,7 @@ def bound_kicks(
             fixed[k], errors[k] = well.x, well.error
             now = time.perf_counter()
             prover.deadline = now + max(end - now, 0.0) / (K - k)
-            proof = largest_ball(prover, well, k, x, Q, float(limits[k]), max_cells, tolerance)
+            proof = largest_ball(prover, well, groups[k][0], x, Q, float(limits[k]), max_cells, tolerance)
             radii[k], reasons[k], cells[k] = proof.radius, proof.reason, proof.cells
     progress("following balls of kicks", 1.0)
     return KickBounds(np.array(X), radii, tuple(reasons), fixed, errors, cells)
@@ -264,6 +306,7 @@ def bound_pulses(
     points: Iterable[ArrayLike],
     pulses: ArrayLike,
     *,
+    u: ArrayLike | None = None,
     pulse_length: int = 1,
     upper: float = 4.0,
     n_steps: int = 3000,
@@ -273,8 +316,8 @@ def bound_pulses(
 ) -> PulseBounds:
     r"""Prove where pulses lead, for all amplitudes of whole intervals at once.
 
-    From a stable fixed point at zero input a pulse :math:`u = g v` of `pulse_length` steps is given, and the
-    input is zero again. The curve of the states that it reaches, over an interval of g, is enclosed and
+    From a stable fixed point at the input u a pulse :math:`u + g v` of `pulse_length` steps is given, and the
+    input is u again. The curve of the states that it reaches, over an interval of g, is enclosed and
     followed until it lies in an ellipsoid that a fixed point certainly attracts.
 
     Parameters
@@ -282,9 +325,11 @@ def bound_pulses(
     network : EchoStateNetwork
         With tanh or logistic units; its feedback, if any, through an affine readout.
     points : iterable of arrays (n_units,)
-        States at or near stable fixed points at zero input: sources and possible destinations.
+        States at or near stable fixed points at the input u: sources and possible destinations.
     pulses : array_like, shape (n_pulses, n_inputs)
         The pulses v at amplitude 1.
+    u : array_like, shape (n_inputs,), optional
+        The input between pulses; zero by default.
     pulse_length : int
         Default 1.
     upper : float
@@ -335,16 +380,16 @@ def bound_pulses(
     upper, tolerance = positive_number(upper, "upper"), positive_number(tolerance, "tolerance")
     end = _deadline(budget)
     K, count = len(X), len(V)
-    u = np.zeros(network.n_inputs)
+    u = _checked_input(network, u)
     lower = np.zeros((K, count))
     intervals: list[list[tuple[PulseInterval, ...]]] = [[()] * count for _ in range(K)]
-    refusal = ProvedMap.refusal(network, np.abs(V).max(axis=0) * upper)
+    refusal = ProvedMap.refusal(network, np.abs(u) + np.abs(V).max(axis=0) * upper)
     reasons = [[refusal] * count for _ in range(K)]
     if not refusal and K:
         with np.errstate(all="ignore"):
             proved = ProvedMap(network, u)
             wells = _wells(network, proved, X, u, progress)
-            prover = Prover(proved, [None if isinstance(w, str) else w for w in wells], n_steps, end)
+            prover, groups = _prover(proved, wells, n_steps, end), _groups(wells)
             for k, well in enumerate(wells):
                 for p in range(count):
                     progress("following pulses", (k * count + p) / (K * count))
@@ -354,8 +399,10 @@ def bound_pulses(
                     now = time.perf_counter()
                     prover.deadline = now + max(end - now, 0.0) / (K * count - k * count - p)
                     found, why = proved_intervals(prover, network, well, X[k], V[p], length, upper, tolerance)
-                    intervals[k][p], reasons[k][p] = tuple(found), why
-                    lower[k, p] = reach(found, k, None)
+                    # Points that are the same are reached together.
+                    intervals[k][p] = tuple(replace(f, destinations=groups[f.destinations[0]]) for f in found)
+                    reasons[k][p] = why
+                    lower[k, p] = reach(intervals[k][p], k, None)
     progress("following pulses", 1.0)
     return PulseBounds(
         lower, tuple(tuple(row) for row in intervals), tuple(tuple(row) for row in reasons), upper

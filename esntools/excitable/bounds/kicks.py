@@ -80,8 +80,11 @@ class _Ball:
         # E((1 + t) A + (1 + 1/t) B) holds E(A) + E(B), here with t = 1e-6.
         left = max(left, 0.0) + 1e-11 * radius * radius
         tiny = (1e-11 + self.tilt) * radius + 1e-15 * math.sqrt(len(self.x)) * float(np.abs(self.x).max())
+        # Squares must not underflow.
+        tiny += 1e-140
         S = (left * (1.0 + 1e-6)) * self.rest
-        S[np.diag_indices_from(S)] += left * (1e-14 * len(S)) + 1.1e6 * tiny * tiny
+        # I - L L' lacks up to 2e-12 along L where its columns are a little too long.
+        S[np.diag_indices_from(S)] += left * (4e-12 + 1e-14 * len(S)) + 1.1e6 * tiny * tiny
         return Cell(self.x + self.L @ middle, self.L * half, S)
 
     def proved(self, radius: float, most: int) -> tuple[bool, str, int]:

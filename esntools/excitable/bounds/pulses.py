@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -23,7 +24,10 @@ _U: Final = 2.0**-53
 @final
 @dataclass(frozen=True, eq=False)
 class PulseInterval:
-    """Pulses of amplitudes low <= g <= high certainly lead to one of the points in `destinations`."""
+    """Pulses of amplitudes low <= g <= high certainly lead to the one fixed point in `destinations`.
+
+    There are several positions in it only where the same point was given several times.
+    """
 
     low: float
     high: float
@@ -82,11 +86,11 @@ def proved_intervals(
     return found, ""
 
 
-def reach(found: list[PulseInterval], home: int, target: int | None) -> float:
+def reach(found: Sequence[PulseInterval], home: int, target: int | None) -> float:
     """Return the largest g for which [0, g] certainly does not leave `home`, or does not reach `target`."""
     end = 0.0
     for part in found:
-        leaves = part.destinations != (home,) if target is None else target in part.destinations
+        leaves = home not in part.destinations if target is None else target in part.destinations
         if leaves or part.low > end:
             break
         end = part.high
