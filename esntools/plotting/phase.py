@@ -61,6 +61,14 @@ def _draw_basins(ax: Axes, plane: PhasePlane, nodes: Sequence[Hashable], wrong: 
         image, origin="lower", extent=(x[0] - dx, x[-1] + dx, y[0] - dy, y[-1] + dy), aspect="auto",
         interpolation="nearest", zorder=0,
     )  # fmt: skip
+    astray = np.isin(labels, [k for k, node in enumerate(nodes) if node in wrong])
+    if astray.any():
+        # In greyscale the red is a grey like the others.
+        hatched = ax.contourf(
+            x, y, astray.astype(np.float64), levels=[0.5, 1.5], colors="none", hatches=["//"]
+        )
+        hatched.set_edgecolor("#d89a7c")
+        hatched.set_linewidth(0.0)
     for k in range(len(nodes)):
         inside = (labels == k).astype(np.float64)
         if 0.0 < inside.mean() < 1.0:
