@@ -300,7 +300,9 @@ class Horizons:
             return np.zeros_like(anchor.left), psi, np.inf, gap, None
         goal = allowed.nearest(Q, Q @ d - psi)
         back = psi if allowed.basis is None else np.linalg.lstsq(Q @ allowed.basis, psi, rcond=1e-10)[0]
-        return Q, psi, float(np.linalg.norm(back)), gap, goal
+        # Kicks that hardly move along the normals would have to be as long.
+        distance = float(np.linalg.norm(back)) if np.all(np.abs(back) < _FAR) else np.inf
+        return Q, psi, distance, gap, goal
 
     def _solve(
         self, x: FloatArray, d: FloatArray, anchor: Anchor, m: int, allowed: Allowed, tol: float
