@@ -177,6 +177,10 @@ def test_the_split_flip_flop_at_rest() -> None:
     for (i, j), threshold in known.items():
         assert size(ena, i, j)[0] == pytest.approx(threshold, abs=6e-5), (i, j)
         assert ena.threshold(i, j).checked[0]  # type: ignore[union-attr]
+    assert "reach none of these" not in ena.note
+    hasty = nonautonomous_network(network, np.zeros((300, 2)), n_past=100, times=[100], pairs=[(0, 1)])
+    assert len(hasty.responses) == 4
+    assert "reach none of these responses within n_past = 100" in hasty.note
 
 
 # -- scalar twins -------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ __all__ = ["find_responses"]
 _MOST: Final = 32
 _KNOWN: Final = 1e-6
 _MET: Final = 1e-2
+#: The share of random starts that may end at no response before it is said.
+_UNMET: Final = 0.05
 #: Distances that fall by so much within another n_past steps are those of one response.
 _MEETING: Final = 0.1
 #: A response is reached from several starts; single ones linger at a boundary.
@@ -72,6 +74,7 @@ class _Finder:
         self.notes: list[str] = []
         self.chaotic = False
         self.crowded = 0
+        self.unmet: list[float] = []
         self.scale = max(1.0, float(np.max(np.abs(starts.states))))
 
     def _pull(self, s: int, X: FloatArray) -> Pullback:
@@ -91,12 +94,14 @@ class _Finder:
         self.crowded = max(self.crowded, len(set(labels.tolist()) - {-1}))
         n = len(self.starts.states)
         own = labels[n : n + len(self.active)]
-        left, new = list(self.active), []
+        left, new, followed = list(self.active), [], []
         for g in sorted(set(labels.tolist()) - {-1}):
             members = [q for q, label in zip(self.active, own) if label == g]
             if not members:
                 track = self._new(s, X, labels, g)
-                new += [] if track is None else [track]
+                if track is not None:
+                    new.append(track)
+                    followed.append(g)
                 if len(new) > _MOST:
                     self.chaotic = True
                     return
@@ -106,6 +111,8 @@ class _Finder:
             for loser in members[1:]:
                 self.merges.append((s, loser, members[0]))
                 left.remove(loser)
+        met = [*own.tolist(), *followed]
+        self.unmet.append(float(np.mean(~np.isin(labels[: self.starts.n_random], met))))
         self.active = left + list(range(len(self.tracks), len(self.tracks) + len(new)))
         self.tracks += new
 
@@ -287,5 +294,10 @@ def find_responses(
             _too_many(finder, 0) if finder.crowded > _MOST
             else "no trajectory attracts its neighbours over the past that was asked for"
         )  # fmt: skip
+    elif (unmet := float(np.mean(finder.unmet))) > _UNMET:
+        finder.notes.append(
+            f"{100.0 * unmet:.0f} % of the random starts reach none of these responses within n_past = {n_past} "
+            "steps: some that attract slowly, or from little, may be missing; a longer n_past may tell"
+        )
     responses = tuple(_described(series, track, number) for track in tracks)
     return responses, tuple(sorted(events, key=lambda e: (e.time, e.kind))), finder.notes
