@@ -296,8 +296,9 @@ def find_responses(
         )  # fmt: skip
     elif (unmet := float(np.mean(finder.unmet))) > _UNMET:
         finder.notes.append(
-            f"{100.0 * unmet:.0f} % of the random starts reach none of these responses within n_past = {n_past} "
-            "steps: some that attract slowly, or from little, may be missing; a longer n_past may tell"
+            f"{100.0 * unmet:.0f} % of the random starts reach none of these responses within n_past = "
+            f"{n_past} steps: some that attract slowly, or from little, may be missing; "
+            "a longer n_past may tell"
         )
     responses = tuple(_described(series, track, number) for track in tracks)
     return responses, tuple(sorted(events, key=lambda e: (e.time, e.kind))), finder.notes
