@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -61,3 +63,21 @@ def test_wrong_types(place: str, call: Callable[[Any], Any], value: Any) -> None
 def test_a_landscape_of_another_size() -> None:
     with pytest.raises(InvalidInputError, match="2 units"):
         switching_subspaces(BIT, PLANE, [[1.0]])
+
+
+@pytest.mark.parametrize("suffix", ["graphml", "gexf", "json", "dot"])
+def test_odd_names_and_values_in_files(suffix: str, tmp_path: Path) -> None:
+    """Names that a format or its mark takes are kept; what no file can hold is refused."""
+    graph = nx.DiGraph(id=1, kind="x")
+    graph.add_edge(10**30, -1)
+    graph.edges[10**30, -1]["json:x"] = 1
+    write_graph(graph, tmp_path / f"a.{suffix}")
+    again = read_graph(tmp_path / f"a.{suffix}")
+    assert (dict(again.edges), again.graph) == (dict(graph.edges), graph.graph)
+    endless: list[Any] = []
+    endless.append(endless)
+    for value in (endless, 10**5000):
+        graph.graph["kind"] = value
+        with pytest.raises(InvalidInputError):
+            write_graph(graph, tmp_path / f"b.{suffix}")
+        assert not (tmp_path / f"b.{suffix}").exists()

@@ -6,6 +6,7 @@ import html
 import io
 import json
 import math
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -153,7 +154,9 @@ def _packed(graph: nx.DiGraph) -> nx.DiGraph:
 
 
 def _unpacked(graph: nx.DiGraph, section: Document) -> nx.DiGraph:
-    name: Callable[[str], int | str] = int if section["nodes"] == "int" else lambda text: str(_unpack(text))
+    def name(text: str) -> int | str:
+        return (int if section["nodes"] == "int" else str)(_unpack(text))
+
     out = nx.DiGraph()
     out.graph.update(_from_json(section["graph"]))
     for node, attributes in graph.nodes(data=True):
@@ -197,7 +200,8 @@ def _write_graphml(graph: nx.DiGraph, section: Document) -> bytes:
     copy = _packed(graph)
     # Plain graph attributes stay readable for other programs, beside the complete section.
     for key, value in graph.graph.items():
-        if key == _pack(key) and type(value) in (int, float, str) and value == _pack(value):
+        # networkx writes this one as the XML name of the graph.
+        if key != "id" and key == _pack(key) and type(value) in (int, float, str) and value == _pack(value):
             copy.graph[key] = value
     copy.graph["esntools"] = json.dumps(section, allow_nan=False)
     buffer = io.BytesIO()
@@ -306,7 +310,16 @@ def write_graph(graph: nx.DiGraph, path: str | Path) -> None:
     path, suffix = _checked_path(path)
     if not isinstance(graph, nx.DiGraph) or graph.is_multigraph():
         raise InvalidInputError("graph", type(graph).__name__, "must be a networkx.DiGraph")
-    write_bytes(path, _WRITERS[suffix](graph, _section(graph)))
+    try:
+        data = _WRITERS[suffix](graph, _section(graph))
+    except InvalidInputError:
+        raise
+    except (RecursionError, ValueError) as error:
+        # A list that holds itself, text that is none, a number of thousands of digits.
+        raise InvalidInputError(
+            "graph", f"an attribute of which {error}", "every attribute must fit into a file", "leave it out"
+        ) from None
+    write_bytes(path, data)
 
 
 def _check_xml(data: bytes) -> None:
@@ -393,16 +406,7 @@ def _read_json(data: bytes) -> nx.DiGraph:
 
 
 def _read_dot(data: bytes) -> nx.DiGraph:
-    graph = parse_dot(data.decode(), _unpack)
-    for attributes in [
-        graph.graph,
-        *(d for _, d in graph.nodes(data=True)),
-        *(d for *_, d in graph.edges(data=True)),
-    ]:
-        unpacked = {_unpack(k): v for k, v in attributes.items()}
-        attributes.clear()
-        attributes.update(unpacked)
-    return graph
+    return parse_dot(data.decode(), _unpack)
 
 
 _READERS: Final[dict[str, Callable[[bytes], nx.DiGraph]]] = {
@@ -443,7 +447,10 @@ def read_graph(path: str | Path) -> nx.DiGraph:
     path, suffix = _checked_path(path)
     reason = ""
     try:
-        return _READERS[suffix](path.read_bytes())
+        with warnings.catch_warnings():
+            # networkx warns of what it does not understand, and reads on.
+            warnings.simplefilter("ignore")
+            return _READERS[suffix](path.read_bytes())
     except OSError as error:
         raise FileFormatError(str(path), error.strerror or str(error), "expected a graph file") from None
     except NotAGraph as error:
