@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import naive_kick_bounds as naive
+import networkx as nx
 import numpy as np
 import pytest
 
@@ -90,7 +91,7 @@ def test_one_attractor_that_no_kick_of_its_subspace_leaves() -> None:
         check(graph)
 
 
-def check(graph) -> None:
+def check(graph: nx.DiGraph) -> None:
     """Assert what must hold of every certified graph."""
     assert len(graph) > 1
     assert graph.graph["connections"]
@@ -105,8 +106,8 @@ def check(graph) -> None:
             ]
             assert lower <= min(c["lower"] for c in of_pair)
         assert edge["lower"] <= edge["threshold"]
-        assert edge["lower"] <= min((a["lower"] for a in edge["alternatives"]), default=np.inf) \
-            if "alternatives" in edge else True  # fmt: skip
+        for other in edge.get("alternatives", []):
+            assert edge["lower"] <= other["lower"]
 
 
 @pytest.mark.slow
@@ -122,16 +123,11 @@ def test_random_networks_at_an_input(seed: int) -> None:
         leak_rate=rng.uniform(0.3, 1.0, n),
     )
     u = 0.05 * rng.standard_normal(2)
-    pulses = [rng.standard_normal(2), [0.0, 0.0]] if seed % 2 else None
-    try:
-        graph = excitable_network(
-            network, pulses, u=u, metrics=("input", "state", "range", "subspace"), certify=True, budget=3.0,
-            n_random=64, pulse_length=1 + seed % 3,
-        )  # fmt: skip
-    except InvalidInputError as error:
-        pytest.fail(str(error))
-    if not graph.graph["connections"]:
-        pytest.skip("nothing to be told apart here")
+    pulses = [rng.standard_normal(2)] if seed % 2 else None
+    graph = excitable_network(
+        network, pulses, u=u, metrics=("input", "state", "range", "subspace"), certify=True, budget=3.0,
+        n_random=64, pulse_length=1 + seed % 3,
+    )  # fmt: skip
     check(graph)
     points = np.array([graph.nodes[k]["x"] for k in graph if graph.nodes[k]["period"] == 1])
     still = network.at_input(u)
