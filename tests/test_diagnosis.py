@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import networkx as nx
@@ -15,6 +16,7 @@ from naive_diagnosis import naive_label, naive_labels, naive_segments, naive_sta
 
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network
+from esntools.excitable.causes import with_counts
 from esntools.excitable.diagnosis import Diagnosis, diagnose
 from esntools.excitable.learned import decode, output_margins
 from esntools.network import EchoStateNetwork, Readout
@@ -217,6 +219,18 @@ def test_noise_alone() -> None:
     assert below.threshold == pytest.approx(M, rel=1e-6)
     quiet = diagnose(network, task, np.array(states), noise=0.1)
     assert "threshold below the noise" not in kinds(quiet)
+
+
+def test_a_pulse_that_errs_at_some_states_of_a_cycle_says_so() -> None:
+    found = diagnose(bits(1, 1.0), by_hand(1, 60, {5: [1.0], 30: [-1.0]}))
+    (segment,) = [s for s in found.segments if s.fault is not None and s.symbols][:1]
+    bare = [replace(segment, fault=None, expected=segment.source)]
+    there, elsewhere = found.learned.table.copy(), found.learned.table.copy()
+    there[segment.source, segment.symbols[0]] = segment.source
+    elsewhere[segment.source, segment.symbols[0]] = 1 - (segment.source or 0)
+    for table, said in ((there, False), (elsewhere, True)):
+        (fault,), _ = with_counts(found.task, replace(found.learned, table=table), [], bare)
+        assert ("at some of its states" in fault.text) is said
 
 
 def test_an_output_that_wobbles() -> None:

@@ -396,6 +396,9 @@ def with_counts(
                     names = [name_of(task, learned, k) for k in (s.source, s.expected)]
                     text = f"pulse {pulse} at attractor {names[0]} leads to {names[1]}"
                     text += f" instead of {task.names[task.path[s.step]]}"
+                    if len(s.symbols) == 1 and s.expected != learned.table[s.source, s.symbols[0]]:
+                        # The table is that of the first state of a cycle or a moving attractor.
+                        text += ", at some of its states"
                     edges = ((s.source, s.target),) if s.target is not None and s.target >= 0 else ()
                 faults.append(
                     Fault(
