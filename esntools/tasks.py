@@ -221,12 +221,10 @@ def flip_flop(
     >>> task.y.astype(int).tolist()
     [[1, -1], [-1, -1], [-1, -1], [-1, -1], [-1, -1], [-1, -1]]
     """
-    for place, value, least in (("n_bits", n_bits, 1), ("n_steps", n_steps, 1)):
-        if int(value) != value or value < least:
-            raise InvalidInputError(place, str(value), f"must be a whole number, at least {least}")
+    n_bits, n_steps = whole_number(n_bits, "n_bits"), whole_number(n_steps, "n_steps")
     if n_bits > 16:
         raise InvalidInputError("n_bits", str(n_bits), "must be at most 16: there are 2**n_bits states")
-    if not 0.0 < pulse_probability <= 1.0:
+    if not 0.0 < real_number(pulse_probability, "pulse_probability") <= 1.0:
         raise InvalidInputError("pulse_probability", str(pulse_probability), "must lie in (0, 1]")
     rng = np.random.default_rng(rng)
     shape = (int(n_steps), int(n_bits))
@@ -363,7 +361,7 @@ def automaton_task(
     if not 0.0 < real_number(pulse_probability, "pulse_probability") <= 1.0:
         raise InvalidInputError("pulse_probability", str(pulse_probability), "must lie in (0, 1]")
     position = {node: i for i, node in enumerate(nodes)}
-    if initial is not None and initial not in position:
+    if initial is not None and not (isinstance(initial, Hashable) and initial in position):
         raise InvalidInputError("initial", repr(initial), "must be a node of the graph")
     symbols, edges = _edges(graph, position)
     column = {symbol: i for i, symbol in enumerate(symbols)}

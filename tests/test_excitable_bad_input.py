@@ -14,12 +14,18 @@ from esntools.basins import find_smallest_kick
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network, find_landscape, read_graph, write_graph
 from esntools.excitable.action import minimal_actions
+from esntools.excitable.design import check_design, design, same_graph
+from esntools.excitable.diagnosis import diagnose
 from esntools.excitable.hopfield import hopfield
 from esntools.excitable.noise import add_noise, estimate_transition_rates
 from esntools.excitable.state_kicks import kick_thresholds, switching_subspaces
 from esntools.excitable.transitions import find_transitions
-from esntools.network import EchoStateNetwork
+from esntools.network import EchoStateNetwork, Readout
+from esntools.tasks import flip_flop
 
+BITS = flip_flop(1, 10, rng=0)
+CYCLE = nx.cycle_graph(3, create_using=nx.DiGraph)
+READ = EchoStateNetwork([[1.5]], W_in=[[1.0]], readout=Readout([[1.0]]))
 BIT = EchoStateNetwork([[1.5]], W_in=[[1.0]])
 SPACE = find_landscape(BIT, n_random=8)
 PLANE = find_landscape(EchoStateNetwork([[1.5, 0.0], [0.0, 0.5]]), n_random=8)
@@ -50,6 +56,14 @@ RAGGED: Any = [[1.0, 2.0], [3.0]]
         ("target", lambda v: find_smallest_kick(BIT, SPACE.X[0], [0.0], target=v)),
         ("rule", lambda v: hopfield([[1, 1, 1], [1, -1, 1]], rule=v)),
         ("path", lambda v: read_graph(v)),
+        ("network", lambda v: check_design(v, CYCLE)),
+        ("graph", lambda v: check_design(BIT, v)),
+        ("extracted", lambda v: same_graph(CYCLE, v)),
+        ("metric", lambda v: design(CYCLE, metric=v)),
+        ("activation", lambda v: design(CYCLE, activation=v)),
+        ("network", lambda v: diagnose(v, BITS)),
+        ("graph", lambda v: diagnose(READ, BITS, graph=v)),
+        ("pulse_probability", lambda v: flip_flop(1, 10, pulse_probability=v)),
         ("path", lambda v: write_graph(GRAPH, v)),
     ],
 )

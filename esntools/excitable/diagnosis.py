@@ -389,6 +389,8 @@ def diagnose(
             network, task.pulses, pulse_length=task.pulse_length, landscape=landscape, rng=rng,
             progress=lambda label, f: progress(label, 0.4 + 0.3 * f),
         )  # fmt: skip
+    elif not isinstance(graph, nx.DiGraph):
+        raise InvalidInputError("graph", type(graph).__name__, "must be what excitable_network returns")
     elif np.any(np.asarray(graph.graph.get("rest", 0.0)) != 0.0):
         raise InvalidInputError("graph", "at another input", "must be that at zero input, as between pulses")
     X, label = labeller_of(network, graph if landscape is None else landscape)
@@ -433,6 +435,8 @@ def _fitting(network: EchoStateNetwork, task: AutomatonTask | FlipFlop) -> Autom
         raise InvalidInputError(
             "task", type(task).__name__, "must be an AutomatonTask or a FlipFlop", "see automaton_task"
         )
+    if not isinstance(network, EchoStateNetwork):
+        raise InvalidInputError("network", type(network).__name__, "must be an EchoStateNetwork")
     if network.readout is None:
         raise InvalidInputError("network", "no readout", "a task is judged by the output", "fit one")
     if network.n_inputs != task.pulses.shape[1]:

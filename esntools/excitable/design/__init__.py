@@ -128,7 +128,7 @@ def design(
     continuous-time construction allows neither 2-cycles nor chosen thresholds; the discrete-time weights, the
     closed forms and the passing units are this package's own.
     """
-    if activation not in ("tanh", "logistic"):
+    if not isinstance(activation, str) or activation not in ("tanh", "logistic"):
         raise InvalidInputError(
             "activation", repr(activation), "must be 'tanh' or 'logistic'",
             nearest_name(str(activation), ("tanh", "logistic")),
@@ -184,7 +184,7 @@ def _targets(
     graph: nx.DiGraph, plan: Plan, threshold: str | float, metric: str, scale: float
 ) -> tuple[Target, ...]:
     """Return what every edge is to need, in the logistic form's coordinates."""
-    if metric not in METRICS:
+    if not isinstance(metric, str) or metric not in METRICS:
         raise InvalidInputError("metric", repr(metric), "no such metric", nearest_name(str(metric), METRICS))
     found = []
     for arc in plan.excitable:

@@ -103,6 +103,12 @@ def vertex_states(network: EchoStateNetwork) -> FloatArray:
     return np.where(reads, high, low).astype(np.float64)
 
 
+def _checked_graph(graph: object, place: str) -> nx.DiGraph:
+    if not isinstance(graph, nx.DiGraph):
+        raise InvalidInputError(place, type(graph).__name__, "must be a networkx.DiGraph")
+    return graph
+
+
 def check_design(
     network: EchoStateNetwork, graph: nx.DiGraph, *, n_starts: int = 256, rng: RandomState = 0
 ) -> DesignCheck:
@@ -135,7 +141,9 @@ def check_design(
     >>> check_design(design(path), path)
     DesignCheck(passed=True, 3 vertices, 0 of 256 starts astray)
     """
-    vertices = tuple(graph.nodes)
+    vertices = tuple(_checked_graph(graph, "graph").nodes)
+    if not isinstance(network, EchoStateNetwork):
+        raise InvalidInputError("network", type(network).__name__, "must be an EchoStateNetwork")
     if network.n_outputs != len(vertices):
         raise InvalidInputError(
             "network", f"{network.n_outputs} outputs", f"must have one per vertex, {len(vertices)}"
@@ -233,7 +241,8 @@ def same_graph(
     (True, {0: 'b', 1: 'a'}, 0.00133)
     """
     rtol = positive_number(rtol, "rtol")
-    order = tuple(graph.nodes)
+    order = tuple(_checked_graph(graph, "graph").nodes)
+    _checked_graph(extracted, "extracted")
     vertices: dict[Any, Hashable] = {}
     extra_nodes = []
     for node, data in extracted.nodes(data=True):
