@@ -7,11 +7,14 @@ import networkx as nx
 import numpy as np
 import pytest
 
+from esntools.cli.console import ProgressLine
+from esntools.cli.excitable import _say_graph
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network
 from esntools.excitable.bounds import bound_kicks, bound_pulses
-from esntools.excitable.cuts import rounded_down
+from esntools.excitable.cuts import lay_edges, rounded_down
 from esntools.network import EchoStateNetwork
+from esntools.report.excitable import _threshold_tables
 
 BIT = EchoStateNetwork([[1.5]], W_in=[[1.0]])
 HIGH = 0.85855963664
@@ -141,3 +144,25 @@ def test_random_networks_at_an_input(seed: int) -> None:
             D *= data["ball_radius"] / np.linalg.norm(D, axis=1)[:, None]
             assert all(naive.goes_to(still, points[home] + d, points) == home for d in D)
         home += 1
+
+
+def test_words_and_tables_claim_no_more_than_is_proved(capsys: pytest.CaptureFixture[str]) -> None:
+    # Of two pulses the one that is found to be smaller is proved farther.
+    graph = nx.DiGraph(metrics=["input"], metric="input", pulse_lower_bounds=[[1.28695, 0.3], [0.0, 0.0]])
+    graph.add_nodes_from((k, {"kind": "fixed point", "share": 0.5, "ball_radius": 0.8196}) for k in (0, 1))
+    common = {"metric": "input", "source": 0, "target": 1, "at_unit": False, "checked": True}
+    graph.graph["connections"] = [
+        {**common, "pulse": 0, "threshold": 1.287, "lower": 1.28695},
+        {**common, "pulse": 1, "threshold": 1.5, "lower": 0.3967},
+    ]
+    (table,) = _threshold_tables(graph)
+    assert table.rows[0][2] == "1.29 (0.39)"
+    graph.graph["connections"].pop()
+    lay_edges(graph, np.inf)
+    assert graph.edges[0, 1]["lower"] == 0.3
+    graph.graph["pulse_lower_bounds"][0][1] = 4.0
+    lay_edges(graph, np.inf)
+    _say_graph(graph, ProgressLine(quiet=False))
+    said = capsys.readouterr().err
+    assert "proved within 0.819" in said
+    assert "(proved: not below 1.286)" in said

@@ -72,6 +72,8 @@ def ena_command(options: Namespace, progress: ProgressLine) -> int:
 
 
 def _say_graph(graph: Any, progress: ProgressLine) -> None:
+    from esntools.excitable.cuts import rounded_down
+
     progress.say(f"{counted(len(graph), 'node')}, {counted(graph.number_of_edges(), 'edge')}")
     about = graph.graph
     for node, data in graph.nodes(data=True):
@@ -84,11 +86,11 @@ def _say_graph(graph: Any, progress: ProgressLine) -> None:
             words += " at output " + ", ".join(f"{v:+.4g}" for v in data["output"][:8])
         words += f", {100 * data['share']:.3g} % of random states"
         if data.get("ball_radius"):
-            words += f", proved within {data['ball_radius']:.3g}"
+            words += f", proved within {rounded_down(data['ball_radius'], 3):.3g}"
         progress.say(f"  {node}: {words}")
     for i, j, data in graph.edges(data=True):
         if "threshold" in data:
-            lower = f" (proved: not below {data['lower']:.4g})" if data.get("lower") else ""
+            lower = f" (proved: not below {rounded_down(data['lower'], 4):.4g})" if data.get("lower") else ""
             if data.get("metric", "input") == "input":
                 # The label has the amplitude in it, at the accuracy of a plot.
                 pulse = str(data.get("label", "pulse")).partition(":")[0]

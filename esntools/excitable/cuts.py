@@ -14,7 +14,9 @@ from esntools._typing import FloatArray
 from esntools.arguments import real_number
 from esntools.errors import InvalidInputError
 
-__all__ = ["METRICS", "at_amplitude", "largest_gap", "lay_edges", "rounded_down", "threshold_matrix"]
+__all__ = [
+    "METRICS", "at_amplitude", "largest_gap", "lay_edges", "proved_lower", "rounded_down", "threshold_matrix",
+]  # fmt: skip
 
 #: What a threshold may be measured by.
 METRICS: Final = ("input", "state", "range", "subspace")
@@ -190,7 +192,7 @@ def _least(entries: Sequence[dict[str, Any]], key: str) -> float:
     return float(min(entry[key] for entry in entries))
 
 
-def _lower(graph: nx.DiGraph, metric: str, entries: Sequence[dict[str, Any]]) -> float:
+def proved_lower(graph: nx.DiGraph, metric: str, entries: Sequence[dict[str, Any]]) -> float:
     """Return what is proved of a pair: in the input metric by every pulse, those without a threshold too."""
     lower = _least(entries, "lower")
     bounds = graph.graph.get("pulse_lower_bounds")
@@ -225,7 +227,7 @@ def lay_edges(graph: nx.DiGraph, amplitude: float | None) -> None:
         data: dict[str, Any] = {
             "metric": metric,
             "threshold": best["threshold"],
-            "lower": _lower(graph, metric, by_metric[metric]),
+            "lower": proved_lower(graph, metric, by_metric[metric]),
             "checked": best["checked"],
         }
         if metric == "input":
@@ -239,7 +241,7 @@ def lay_edges(graph: nx.DiGraph, amplitude: float | None) -> None:
             data["label"] = f"{best['threshold']:.3g}"
             data.update(kick=list(best["kick"]), alignment=best["alignment"], saddle=best["saddle"])
         data["thresholds"] = {name: _least(found, "threshold") for name, found in by_metric.items()}
-        data["lower_bounds"] = {name: _lower(graph, name, found) for name, found in by_metric.items()}
+        data["lower_bounds"] = {name: proved_lower(graph, name, found) for name, found in by_metric.items()}
         edges.append((source, target, data))
     edges.sort(key=lambda edge: (edge[2]["threshold"], edge[2].get("pulse") or 0))
     graph.add_edges_from(edges)

@@ -205,6 +205,8 @@ _METRICS: Final = {
 
 def _threshold_tables(graph: Any) -> tuple[Table, ...]:
     """Return the smallest kick of every pair, one table for each metric, with what is proved of it."""
+    from esntools.excitable.cuts import proved_lower
+
     metrics = graph.graph.get("metrics") or []
     proved = any(c["lower"] > 0.0 for c in graph.graph.get("connections", []))
     nodes = list(graph.nodes)
@@ -213,13 +215,17 @@ def _threshold_tables(graph: Any) -> tuple[Table, ...]:
         return ()
     tables = []
     for metric in metrics:
-        least: dict[tuple[Any, Any], tuple[float, float]] = {}
+        found: dict[tuple[Any, Any], list[dict[str, Any]]] = {}
         for c in graph.graph["connections"]:
-            pair = c["source"], c["target"]
-            if c["metric"] == metric and (pair not in least or c["threshold"] < least[pair][0]):
-                least[pair] = c["threshold"], c["lower"]
-        if not least:
+            if c["metric"] == metric:
+                found.setdefault((c["source"], c["target"]), []).append(c)
+        if not found:
             continue
+        # Of several pulses the least is proved of all, not what is proved of the one found to be smallest.
+        least = {
+            pair: (min(c["threshold"] for c in entries), proved_lower(graph, metric, entries))
+            for pair, entries in found.items()
+        }
         rows = [
             (f"from {i}", *("" if i == j else _interval(*least.get((i, j), (None, 0.0))) for j in nodes))
             for i in nodes
@@ -232,9 +238,11 @@ def _threshold_tables(graph: Any) -> tuple[Table, ...]:
 
 
 def _interval(threshold: float | None, lower: float) -> str:
+    from esntools.excitable.cuts import rounded_down
+
     if threshold is None:
         return "none"
-    return number(threshold) + (f" ({number(lower, 2)})" if lower > 0.0 else "")
+    return number(threshold) + (f" ({number(rounded_down(lower, 2), 2)})" if lower > 0.0 else "")
 
 
 def _causes_table(found: Diagnosis) -> Table | None:
