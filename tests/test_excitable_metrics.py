@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from typing import Any
 
 import networkx as nx
 import numpy as np
@@ -12,6 +13,7 @@ from test_excitable import M, trained_flip_flop, two_bits, unit_pulses
 from test_landscape import three_cycle
 
 from esntools.excitable import at_amplitude, excitable_network, threshold_matrix
+from esntools.excitable.extraction import shortest_kicks
 from esntools.network import EchoStateNetwork, Readout
 
 
@@ -128,3 +130,17 @@ def test_three_bits(n_units: int) -> None:
         wanted = np.where(pulse != 0.0, pulse, bits[i])
         np.testing.assert_array_equal(bits[graph.graph["pulse_table"][i][p]], wanted)
     assert graph.graph["audit"] == "passed"
+
+
+def test_a_free_kick_is_no_longer_than_one_that_is_not_free() -> None:
+    def row(metric: str, target: int, threshold: float, note: str = "") -> dict[str, Any]:
+        return {"metric": metric, "source": 0, "target": target, "threshold": threshold, "note": note}
+
+    found = [
+        row("input", 1, 0.1), row("range", 1, 0.3), row("state", 1, 0.4), row("subspace", 1, 0.35),
+        row("state", 2, 0.2), row("range", 2, 0.2, "held"),
+    ]  # fmt: skip
+    shared = shortest_kicks(found)
+    assert [c["threshold"] for c in shared] == [0.1, 0.3, 0.3, 0.35, 0.2, 0.2]
+    assert [c["metric"] for c in shared] == [c["metric"] for c in found]
+    assert [c["note"] for c in shared] == ["", "", "found in the metric 'range'", "", "", "held"]

@@ -266,6 +266,7 @@ def excitable_network(
         if name == "subspace":
             subspaces = _subspaces(system, landscape, driven, pulses, rest)
         connections += _state_kicks(landscape, name, subspaces, n_starts, generator, here)
+    connections = shortest_kicks(connections)
     graph = _graph(system, landscape, kicks.table, connections)
     graph.graph.update(
         metric=metric, metrics=list(metrics), pulses=pulses.tolist(), task_pulses=given,
@@ -411,6 +412,24 @@ def _node(attractor: Attractor) -> dict[str, Any]:
     data["multipliers"] = None if multipliers is None else _pairs(multipliers[:_MULTIPLIERS])
     data["exponent"] = float(attractor.exponent)
     return data
+
+
+def shortest_kicks(connections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the connections with free kicks no longer than those found within the range or a subspace."""
+    best: dict[tuple[int, int], dict[str, Any]] = {}
+    for c in connections:
+        pair = (c["source"], c["target"])
+        if c["metric"] != "input" and c["threshold"] < best.get(pair, {}).get("threshold", np.inf):
+            best[pair] = c
+    shared = []
+    for c in connections:
+        if c["metric"] == "state":
+            shorter = best[c["source"], c["target"]]
+            if shorter["threshold"] < c["threshold"]:
+                note = f"found in the metric {shorter['metric']!r}"
+                c = {**shorter, "metric": "state", "note": "; ".join(filter(None, (note, shorter["note"])))}
+        shared.append(c)
+    return shared
 
 
 def _graph(
