@@ -186,6 +186,13 @@ def _targets(
     """Return what every edge is to need, in the logistic form's coordinates."""
     if not isinstance(metric, str) or metric not in METRICS:
         raise InvalidInputError("metric", repr(metric), "no such metric", nearest_name(str(metric), METRICS))
+    if isinstance(threshold, str) and threshold != "threshold" and graph.number_of_edges():
+        names = {str(name) for *_, data in graph.edges(data=True) for name in data}
+        if threshold not in names:
+            raise InvalidInputError(
+                "threshold", repr(threshold), "no edge of the graph has this attribute",
+                nearest_name(threshold, names) if names else "give a number for all edges",
+            )  # fmt: skip
     found = []
     for arc in plan.excitable:
         assert arc.edge is not None
@@ -197,7 +204,10 @@ def _targets(
         if value is None:
             found.append(Target(place, _DEFAULT_GAP, "drive"))
         else:
-            number = positive_number(value, place)
+            # Text in quotes is common in DOT, where it is no number.
+            number = positive_number(
+                value, place, "write it without quotes" if isinstance(value, str) else ""
+            )
             if metric == "input" and number > _STRONGEST:
                 raise InvalidInputError(
                     place, f"{number:.6g}", f"must be at most {_STRONGEST} in the metric 'input'",
