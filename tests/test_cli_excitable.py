@@ -73,6 +73,23 @@ def test_thresholds_in_several_metrics_with_what_is_proved(desk: Path, capsys: S
     assert "% of random states, proved within " in err
     assert "0 -> 1: a kick of size 0.858" in err
     assert "(proved: not below " in err
+    # The edges' other metric on the same line, and what a pulse is.
+    assert "; input 1.28" in next(line for line in err.splitlines() if line.startswith("  0 -> 1: "))
+
+
+def test_pulses_are_told_in_words(desk: Path, capsys: Says) -> None:
+    assert run("ena", "bit.npz", "--amplitude-cut", "1.2", "--amplitude", "2", "--metric", "input",
+               "--metric", "state") == 0  # fmt: skip
+    err = capsys.readouterr().err
+    # Pulses of 2 need less than 1 of themselves: 1.2878 / 2.
+    assert "0 -> 1: pulse 0 (+2 on line 0) from amplitude 0.643" in err
+    assert "  pulse 0, +2 on line 0: 0 -> 1; stays at 1\n" in err
+    assert "  pulse 1, -2 on line 0: 1 -> 0; stays at 0\n" in err
+    assert "which are no edges" not in err
+    assert run("ena", "bit.npz", "--amplitude-cut", "0.3") == 0
+    err = capsys.readouterr().err
+    assert "which are no edges, are in the graph: 2 in the metric input" in err
+    assert "  pulse 0, +1 on line 0: stays at 0, 1\n" in err
 
 
 def test_edges_up_to_an_amplitude_and_at_another_input(desk: Path, capsys: Says) -> None:
@@ -138,8 +155,11 @@ def test_along_a_signal_and_with_a_graph_as_the_task(desk: Path, capsys: Says) -
     graph.add_edge("up", "down", symbol="press")
     graph.add_edge("down", "up", symbol="release")
     write_graph(graph, "key.graphml")
-    assert run("diagnose", "strong.npz", "--task", "key.graphml", "--signal", "pulses.csv", "-q") == 0
-    document = json.loads(capsys.readouterr().out)
+    assert run("diagnose", "strong.npz", "--task", "key.graphml", "--signal", "pulses.csv") == 0
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    told = "symbols as input (lines are counted from 0): press is +1 on line 0, release is -1 on line 0"
+    assert told in " ".join(err.split())
     assert [s["name"] for s in document["states"]] == ["up", "down"]
     # The same network cannot hold three states.
     graph.add_node("lost", output=[3.0])
@@ -149,6 +169,10 @@ def test_along_a_signal_and_with_a_graph_as_the_task(desk: Path, capsys: Says) -
     document = json.loads(capsys.readouterr().out)
     assert document["missing"] == [2]
     assert any(f["kind"] == "missing state" for f in document["faults"])
+    # An output for some nodes only is no reason to drop those.
+    del graph.nodes["lost"]["output"]
+    write_graph(graph, "key.json")
+    refused(capsys, "diagnose", "strong.npz", "--task", "key.json", says="outputs: nothing for 'lost'")
 
 
 def test_tasks_and_signals_that_are_refused(desk: Path, capsys: Says) -> None:
@@ -180,10 +204,16 @@ def test_a_graph_becomes_a_network_and_comes_back(desk: Path, capsys: Says) -> N
     assert run("design", "ring.dot", "-o", "ring.npz") == 0
     err = capsys.readouterr().err
     assert "3 vertices, 4 edges: 4 units, one input line and one output for each vertex" in err
-    assert "in the order a, b, c" in err
-    assert run("ena", "ring.npz", "-o", "found.json", "-q") == 0
+    assert "in the order 0 = a, 1 = b, 2 = c" in err
+    assert "self-loop" not in err
+    assert run("ena", "ring.npz", "-o", "found.json") == 0
+    err = capsys.readouterr().err
+    assert "e-1" not in err
     found = read_graph("found.json")
     names = {n: "abc"[int(np.argmax(d["output"]))] for n, d in found.nodes(data=True)}
+    assert {n: d["vertex"] for n, d in found.nodes(data=True)} == names
+    for node, name in names.items():
+        assert f"(vertex {name})" in next(s for s in err.splitlines() if s.startswith(f"  {node}: "))
     again = {(names[i], names[j]): d["threshold"] for i, j, d in found.edges(data=True)}
     wanted: dict[Any, float] = {("a", "b"): 0.15, ("b", "c"): 0.15, ("c", "a"): 0.15, ("a", "c"): 0.2}
     assert again == pytest.approx(wanted, rel=0.02)

@@ -203,7 +203,7 @@ def make_parser() -> argparse.ArgumentParser:
     report = add("report", "fit, verify and explain, as one report", f"{data}; or {model}")
     report.add_argument(
         "--task", metavar="TASK",
-        help="what a network in a model file was trained for: flip-flop:K, or a graph file with symbols",
+        help="what a network in a model file was trained for: flip-flop:K, or a graph file as of diagnose",
     )  # fmt: skip
     _data_options(report)
     _fit_options(report)
@@ -384,7 +384,10 @@ def _excitable_commands(add: Callable[..., argparse.ArgumentParser], model: str,
     )
     diagnose.add_argument(
         "--task", metavar="TASK",
-        help="flip-flop:K, or a graph file whose edges carry a symbol (default: that of the zoo's model)",
+        help="flip-flop:K, or a graph file (default: that of the zoo's model). Edges carry a 'symbol'; "
+        "nodes may carry an 'output' (a number or a list), and the graph 'inputs' (from symbols to lists). "
+        "Without outputs, output k is 1 at node k, in the file's order; without inputs, line k carries "
+        "symbol k, in sorted order",
     )  # fmt: skip
     diagnose.add_argument(
         "--signal",

@@ -26,6 +26,8 @@ from esntools.cli.verify import say_paragraph
 from esntools.errors import EsntoolsError, InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from esntools._typing import FloatArray
     from esntools.network import EchoStateNetwork
     from esntools.spec import ExplainSpec
@@ -38,6 +40,10 @@ __all__ = ["GRAPHS", "design_command", "diagnose_command", "ena_command", "given
 GRAPHS: Final = (".graphml", ".gexf", ".json", ".dot")
 #: Wrong segments that are told one by one.
 _TOLD: Final = 10
+#: Pulses, vertices and symbols that are told one by one.
+_PULSES: Final = 24
+#: An output below this is told as zero.
+_ZERO: Final = 1e-9
 
 
 # -- ena -----------------------------------------------------------------------------------------------------
@@ -49,6 +55,8 @@ def ena_command(options: Namespace, progress: ProgressLine) -> int:
     check_writable(options.output, GRAPHS)
     check_writable(options.plot, PICTURES)
     graph, targets = _graph(options, progress)
+    if options.source.endswith(".npz"):
+        _name_vertices(graph, options.source)
     if options.plot is not None and len(graph):
         from esntools.plotting import plot_graph
 
@@ -83,7 +91,11 @@ def _say_graph(graph: Any, progress: ProgressLine) -> None:
             data["kind"] if data.get("period") in (1, None) else f"{data['kind']} of period {data['period']}"
         )
         if data.get("output") is not None:
-            words += " at output " + ", ".join(f"{v:+.4g}" for v in data["output"][:8])
+            # Rounding errors of the readout are no digits to read.
+            shown = [0.0 if abs(value) < _ZERO else value for value in data["output"][:8]]
+            words += " at output " + ", ".join(f"{value:+.4g}" if value else "0" for value in shown)
+        if "vertex" in data:
+            words += f" (vertex {data['vertex']})"
         words += f", {100 * data['share']:.3g} % of random states"
         if data.get("ball_radius"):
             words += f", proved within {rounded_down(data['ball_radius'], 3):.3g}"
@@ -92,19 +104,80 @@ def _say_graph(graph: Any, progress: ProgressLine) -> None:
         if "threshold" in data:
             lower = f" (proved: not below {rounded_down(data['lower'], 4):.4g})" if data.get("lower") else ""
             if data.get("metric", "input") == "input":
-                # The label has the amplitude in it, at the accuracy of a plot.
-                pulse = str(data.get("label", "pulse")).partition(":")[0]
-                progress.say(f"  {i} -> {j}: {pulse} from amplitude {data['threshold']:.6g}{lower}")
+                pulse = f"pulse {data['pulse']} ({_pulse(about['pulses'][data['pulse']])})"
+                words = f"{pulse} from amplitude {data['threshold']:.6g}{lower}"
             else:
-                progress.say(f"  {i} -> {j}: a kick of size {data['threshold']:.6g}{lower}")
+                words = f"a kick of size {data['threshold']:.6g}{lower}"
+            for metric, threshold in data.get("thresholds", {}).items():
+                if metric != data.get("metric", "input"):
+                    words += f"; {metric} {threshold:.6g}"
+            progress.say(f"  {i} -> {j}: {words}")
         elif "probability" in data:
             progress.say(f"  {i} -> {j}: probability {data['probability']:.3g}")
     if about.get("cut") == "largest gap":
         progress.say(
             f"edges up to {about['amplitude']:.4g}, above which thresholds grow {about['gap']:.3g} times"
         )
+    found = [c for c in about.get("connections", []) if c["threshold"] is not None]
+    hidden = {
+        metric: {(c["source"], c["target"]) for c in found if c["metric"] == metric} - set(graph.edges)
+        for metric in about.get("metrics", [])
+    }
+    if any(hidden.values()):
+        counts = ", ".join(
+            f"{len(pairs)} in the metric {metric}" for metric, pairs in hidden.items() if pairs
+        )
+        progress.say(f"thresholds of further pairs, which are no edges, are in the graph: {counts}")
+    _say_pulses(graph, progress)
     if about.get("note"):
         say_paragraph(progress, f"Note: {about['note']}")
+
+
+def _pulse(u: Sequence[float]) -> str:
+    """Return a pulse in words; lines are counted from 0."""
+    lines = [k for k, value in enumerate(u) if value]
+    if len(lines) == 1:
+        return f"{u[lines[0]]:+.4g} on line {lines[0]}"
+    shown = [f"{value:+.4g}" if value else "0" for value in u[:8]] + ["..."] * (len(u) > 8)
+    return f"({', '.join(shown)})"
+
+
+def _say_pulses(graph: Any, progress: ProgressLine) -> None:
+    """Say where every pulse leads at amplitude 1, from every node."""
+    pulses, table, nodes = graph.graph.get("pulses"), graph.graph.get("pulse_table"), list(graph)
+    if not pulses or not table or not nodes:
+        return
+    progress.say("what every pulse does at amplitude 1 (input lines are counted from 0):")
+    for p, u in enumerate(pulses[:_PULSES]):
+        ends = [(node, row[p]) for node, row in zip(nodes, table, strict=True)]
+        moves = ", ".join(f"{i} -> {nodes[j]}" for i, j in ends if j >= 0 and nodes[j] != i)
+        lost = ", ".join(str(i) for i, j in ends if j < 0)
+        stays = ", ".join(str(i) for i, j in ends if j >= 0 and nodes[j] == i)
+        words = [
+            moves,
+            f"no attractor of these from {lost}" if lost else "",
+            f"stays at {stays}" if stays else "",
+        ]
+        say_paragraph(progress, f"  pulse {p}, {_pulse(u)}: " + "; ".join(w for w in words if w))
+    if len(pulses) > _PULSES:
+        progress.say(f"  ... {counted(len(pulses) - _PULSES, 'more pulse')}: pulse_table in the graph")
+
+
+def _name_vertices(graph: Any, source: str) -> None:
+    """Give the nodes of a designed network the names of the vertices that they stand for."""
+    import numpy as np
+
+    from esntools import files
+    from esntools.network import MODEL_FORMAT, MODEL_VERSION
+
+    header, _ = files.read_npz(source, MODEL_FORMAT, MODEL_VERSION)
+    about = header.get("provenance")
+    design = about.get("design") if isinstance(about, dict) else None
+    names = design.get("nodes") if isinstance(design, dict) else None
+    for _, data in graph.nodes(data=True):
+        on = np.flatnonzero(np.array(data.get("output") or []) > 0.5)
+        if isinstance(names, list) and len(names) == len(data.get("output") or []) and len(on) == 1:
+            data["vertex"] = str(names[on[0]])
 
 
 def _graph(options: Namespace, progress: ProgressLine) -> tuple[Any, Any]:
@@ -213,6 +286,17 @@ def diagnose_command(options: Namespace, progress: ProgressLine) -> int:
 
         progress("drawing", 0.0)
         save_figure(plot_diagnosis(found).figure, options.plot)
+    if options.task is not None:
+        told = [
+            f"{name} is {_pulse(u)}"
+            for name, u in zip(task.symbols, task.pulses, strict=True)
+            if name != _pulse(u)
+        ]
+        if told:
+            more = "" if len(told) <= _PULSES else f", and {len(told) - _PULSES} more"
+            say_paragraph(
+                progress, f"symbols as input (lines are counted from 0): {', '.join(told[:_PULSES])}{more}"
+            )
     for line in found.text(most=_TOLD).splitlines():
         progress.say(line)
     for path in (options.output, options.plot):
@@ -299,13 +383,13 @@ def _asked_task(options: Namespace, own: AutomatonTask | None) -> AutomatonTask:
     from esntools.excitable import read_graph
 
     graph = read_graph(options.task)
-    outputs = {node: data.get("output") for node, data in graph.nodes(data=True)}
-    inputs = graph.graph.get("inputs")
+    outputs = {
+        node: data["output"] for node, data in graph.nodes(data=True) if data.get("output") is not None
+    }
     try:
         return automaton_task(
             graph, steps, pulse_probability=probability,
-            outputs=None if any(value is None for value in outputs.values()) else outputs,
-            inputs=inputs if isinstance(inputs, dict) else None, rng=options.seed or 0,
+            outputs=outputs or None, inputs=graph.graph.get("inputs"), rng=options.seed or 0,
         )  # fmt: skip
     except EsntoolsError as error:
         raise type(error)(f"{options.task}: {error.place}", error.value, error.rule, error.remedy) from None
@@ -373,9 +457,14 @@ def design_command(options: Namespace, progress: ProgressLine) -> int:
         f"{counted(len(graph), 'vertex' if len(graph) == 1 else 'vertice')}, "
         f"{counted(graph.number_of_edges(), 'edge')}: {counted(network.n_units, 'unit')}, "
         f"one input line and one output for each vertex, in the order "
-        + ", ".join(str(node) for node in list(graph)[:12])
+        + ", ".join(f"{k} = {node}" for k, node in enumerate(list(graph)[:12]))
         + (", ..." if len(graph) > 12 else "")
     )
     progress.say("checked by runs: every vertex is an attractor, and no other was found")
-    progress.say(f"written to {options.output}; esntools ena {options.output} gives the graph back")
+    loops = sum(i == j for i, j in graph.edges)
+    without = f", without its {counted(loops, 'self-loop')} (a kick that leads back is no edge there)"
+    progress.say(
+        f"written to {options.output}; esntools ena {options.output} gives the graph back, "
+        f"its nodes in another order{without if loops else ''}"
+    )
     return DONE
