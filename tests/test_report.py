@@ -254,6 +254,9 @@ def test_a_reader_sees_what_is_wrong_with_the_network(tmp_path: Path) -> None:
     for segment in found.segments[:15]:
         assert f"Steps {segment.start} to {segment.stop - 1}:" in page.words
     document = json.loads((tmp_path / "diagnosis.json").read_text())
+    # As `esntools diagnose -o` writes it.
+    assert (document["format"], document["version"]) == ("esntools-diagnosis", 1)
+    assert (document["network"], document["task"]) == (study.network.content_hash, "its own")
     assert document["n_wrong_steps"] == found.n_wrong_steps
     assert found.summary in (tmp_path / "diagnosis.txt").read_text()
     assert json.loads((tmp_path / "report.json").read_text())["diagnosis"]["correct"] is False

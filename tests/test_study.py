@@ -297,6 +297,13 @@ def test_a_refuted_closed_loop_of_chaos_reads_well() -> None:
     assert line.endswith("remember where it started, which is what a model of chaos must do.")
     driven = Verdict("driven", "?", study.network, InputBox(-1.5, 2), result, True)  # type: ignore[arg-type]
     assert "some input within the range of the data, [−1.5, 2]" in verdict_sentence(driven, study)
+    # Beside an unstable response copies are driven apart, and may come together again.
+    result.strength = "unstable response"
+    for verdict in (closed, driven):
+        line = verdict_sentence(verdict, study)
+        assert line.startswith("It is refuted that it")
+        assert "nearby states can be driven apart" in line
+        assert "proved to remember" not in line
 
 
 def test_a_rest_state_that_behaves_otherwise_is_not_called_learned() -> None:

@@ -397,7 +397,7 @@ def plot_task(run: TaskRun, *, n_steps: int = 400, ax: Axes | None = None) -> Ax
         panel.set_xlim(0, len(k))
         span = 1.25 * max(1.0, float(np.abs(target).max()), float(np.quantile(np.abs(output), 0.99)))
         panel.set_ylim(-span, span)
-        style(panel, y=f"line {i + 1}", x="steps" if i == n_outputs - 1 else "")
+        style(panel, y=f"line {i}", x="steps" if i == n_outputs - 1 else "")
         panel.tick_params(labelbottom=i == n_outputs - 1)
         if i == 0:
             key(panel, ncol=3)

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import jinja2
 
@@ -23,6 +23,9 @@ from esntools.report.proofs import page_html, proof_of
 from esntools.report.tables import audit_text, bounds_table, report_tables
 from esntools.study.findings import Study, Verdict, study_document
 from esntools.symbolic.pages import Page
+
+if TYPE_CHECKING:
+    from esntools.excitable.diagnosis import Diagnosis
 
 __all__ = ["write_report"]
 
@@ -44,6 +47,12 @@ _CLOSED: Final = {
         "a good forecast: nothing that keeps moving by itself can have this property.",
     ),
 }
+
+_CLOSED_PARTS: Final = (
+    "copies of the closed loop that start as little apart as one likes are driven apart, so no bound on the "
+    "forgetting holds. (They may meet again later.) A model of chaos must do that; a closed loop that "
+    "forgets falls to a single rest state."
+)
 
 
 def _file_name(study: Study, verdict: Verdict, stem: str, suffix: str) -> str:
@@ -80,6 +89,8 @@ def _verdict_part(study: Study, verdict: Verdict) -> dict[str, Any]:
     means, not_means = meaning(verdict.result)
     if verdict.key == "closed loop" and word in _CLOSED:
         means, not_means = _CLOSED[word]
+        if getattr(verdict.result, "strength", None) == "unstable response":
+            means = _CLOSED_PARTS
     decided = word != "inconclusive"
     sentence = verdict.result.sentence
     if verdict.result.verdict == "inconclusive" and verdict.key == "closed loop":
@@ -218,6 +229,15 @@ def _forecast_csv(study: Study) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _diagnosis(study: Study, found: Diagnosis) -> Document:
+    """Return the document that ``esntools diagnose -o`` writes too."""
+    return {
+        "format": "esntools-diagnosis", "version": 1, "network": study.network.content_hash,
+        "task": study.source.get("task") or "its own",
+        **{key: value for key, value in found.document().items() if key != "format"},
+    }  # fmt: skip
+
+
 def write_report(study: Study, folder: str | Path) -> Path:
     """Write the report of a study: one self-contained page, and beside it everything that it shows.
 
@@ -301,7 +321,7 @@ def write_report(study: Study, folder: str | Path) -> Path:
         write_graph(study.graph, folder / "graph.graphml")
         names.append(("graph.graphml", "the graph, for NetworkX, Gephi or yEd"))
     if study.diagnosis is not None:
-        files.write_json(folder / "diagnosis.json", study.diagnosis.document())
+        files.write_json(folder / "diagnosis.json", _diagnosis(study, study.diagnosis))
         files.write_text(folder / "diagnosis.txt", study.diagnosis.text(most=10**6) + "\n")
         names.append(("diagnosis.json, diagnosis.txt", "every fault and every wrong stretch, with its cause"))
     if study.windows:

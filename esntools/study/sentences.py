@@ -170,6 +170,11 @@ def is_chaotic(study: Study) -> bool:
     return study.lyapunov is not None and bool(study.lyapunov.interval[0, 0] > 0.0)
 
 
+def _may_meet_again(verdict: Verdict) -> bool:
+    """Whether states are known only to be driven apart, not to stay apart."""
+    return getattr(verdict.result, "strength", None) == "unstable response"
+
+
 def verdict_sentence(verdict: Verdict, study: Study) -> str:
     """Return the verdict as one sentence that names the inputs."""
     if verdict.key == "closed loop":
@@ -180,6 +185,11 @@ def verdict_sentence(verdict: Verdict, study: Study) -> str:
         rate = getattr(verdict.result, "rate", None)
         by = "" if rate is None else f": differences shrink at least by the factor {number(rate)} per step"
         return f"It is proved to forget where it started (echo state property) {at} {inputs}{by}."
+    if word == "refuted" and _may_meet_again(verdict):
+        return (
+            f"It is refuted that it forgets where it started (echo state property) {at} {inputs}: nearby "
+            "states can be driven apart, though they may meet again."
+        )
     if word == "refuted":
         some = inputs.replace("every", "some", 1)
         memory = ", as a memory must" if study.kind == "task" and isinstance(verdict.inputs, Zero) else ""
@@ -192,6 +202,12 @@ def _closed_loop_sentence(verdict: Verdict, study: Study) -> str:
     match verdict.result.verdict:
         case "proved":
             return "Its closed loop is proved to fall to one rest state, so it models nothing that moves."
+        case "refuted" if _may_meet_again(verdict):
+            why = ", as a model of chaos must do" if chaotic else ""
+            return (
+                "It is refuted that its closed loop forgets where it started: nearby states can be driven "
+                f"apart{why}."
+            )
         case "refuted":
             why = ", which is what a model of chaos must do" if chaotic else ""
             return f"Its closed loop is proved to remember where it started{why}."
@@ -368,7 +384,7 @@ def _automaton_line(study: Study) -> str:
         for k, p in np.ndindex(table.shape)
     )
     if wrong == 0 and table.size:
-        return text + "; every pulse leads where the task wants."
+        return text + "; every single pulse leads where the task wants."
     return text + f"; {wrong} of {table.size} pulses from an attractor lead where the task does not want."
 
 
