@@ -148,7 +148,8 @@ def test_random_networks_at_an_input(seed: int) -> None:
 
 def test_words_and_tables_claim_no_more_than_is_proved(capsys: pytest.CaptureFixture[str]) -> None:
     # Of two pulses the one that is found to be smaller is proved farther.
-    graph = nx.DiGraph(metrics=["input"], metric="input", pulse_lower_bounds=[[1.28695, 0.3], [0.0, 0.0]])
+    graph = nx.DiGraph(metrics=["input"], metric="input", pulses=[[1.0], [-1.0]])
+    graph.graph["pulse_lower_bounds"] = [[1.28695, 0.3], [0.0, 0.0]]
     graph.add_nodes_from((k, {"kind": "fixed point", "share": 0.5, "ball_radius": 0.8196}) for k in (0, 1))
     common = {"metric": "input", "source": 0, "target": 1, "at_unit": False, "checked": True}
     graph.graph["connections"] = [
