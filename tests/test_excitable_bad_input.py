@@ -95,3 +95,16 @@ def test_odd_names_and_values_in_files(suffix: str, tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError):
             write_graph(graph, tmp_path / f"b.{suffix}")
         assert not (tmp_path / f"b.{suffix}").exists()
+
+
+def test_starts_of_another_width_beside_a_run() -> None:
+    states = np.zeros((3, 1))
+    with pytest.raises(InvalidInputError, match="starts"):
+        excitable_network(
+            EchoStateNetwork([[1.5]], W_in=[[1.0]]), run=(np.zeros((3, 1)), states), starts=np.zeros((2, 4))
+        )
+
+
+def test_states_that_escape_are_told_in_the_note() -> None:
+    graph = excitable_network(EchoStateNetwork([[2.0]], W_in=[[1.0]], activation="relu"), n_random=32)
+    assert "escape to infinity" in graph.graph["note"]

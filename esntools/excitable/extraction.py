@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from esntools._typing import FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.arguments import positive_number, real_array, real_number, seeded, whole_number
 from esntools.basins.attractors import Attractor
+from esntools.basins.runs import checked_states
 from esntools.errors import InvalidInputError, nearest_name
 from esntools.excitable.cuts import METRICS, checked_amplitude, lay_edges
 from esntools.excitable.input_kicks import NARROW, PulseKicks, checked_pulses, scan_pulses
@@ -241,7 +242,8 @@ def excitable_network(
 
     if driven is not None and driven[1] is not None:
         run_states = driven[1][:: max(1, len(driven[1]) // _MOST_STARTS)]
-        starts = run_states if starts is None else np.vstack([real_array(starts, "starts"), run_states])
+        seeds = [] if starts is None else [checked_states(starts, "starts", run_states.shape[1])]
+        starts = np.vstack([*seeds, run_states])
     if landscape is None:
         landscape = find_landscape(
             system, rest if system.n_inputs else None, starts=starts, fixed_points=fixed_points,
@@ -474,6 +476,8 @@ def _notes(graph: nx.DiGraph, landscape: Landscape) -> list[str]:
         notes.append("no attractor was found")
     elif len(landscape) == 1:
         notes.append("there is one attractor only: no kick leads anywhere else")
+    if landscape.escaped:
+        notes.append(f"{landscape.escaped:.2g} of the random states escape to infinity")
     for k, attractor in enumerate(landscape.attractors):
         if not attractor.is_point:
             notes.append(f"attractor {k} is no point or cycle ({attractor.kind}): it has no thresholds")
