@@ -20,6 +20,7 @@ from esntools import report
 from esntools.certificates import check_certificate
 from esntools.errors import InvalidInputError
 from esntools.network import EchoStateNetwork, Readout
+from esntools.plotting import plot_task
 from esntools.report import write_report
 from esntools.report.equations import equation_svg, report_equations
 from esntools.report.excitable import excitable_chapter
@@ -261,6 +262,12 @@ def test_a_reader_sees_what_is_wrong_with_the_network(tmp_path: Path) -> None:
     assert found.summary in (tmp_path / "diagnosis.txt").read_text()
     assert json.loads((tmp_path / "report.json").read_text())["diagnosis"]["correct"] is False
     assert len(study.summary_lines) == 5
+    # Between its pulses the input of a task rests, where this network has two stable points.
+    inputs = "some sequence over 2 input symbols and zero input"
+    assert study.summary_lines[4].startswith("It is proved to remember where it started")
+    assert inputs in study.summary_lines[4]
+    assert study.task_run is not None
+    assert [p.get_ylabel() for p in plot_task(study.task_run).child_axes] == ["line 0"]
     assert "leads where the task does not want" not in study.summary_lines[1]
     assert "1 of 4 pulses from an attractor lead where the task does not want" in study.summary_lines[1]
 

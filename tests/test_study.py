@@ -328,6 +328,10 @@ def test_numbers_and_inputs_in_words() -> None:
     assert number(-12.3456, 3) == "−12.3"
     assert describe_inputs(Zero()) == "zero input"
     assert describe_inputs(InputBox([0, 1], [1, 2])) == "every input sequence with values in [0, 1] × [1, 2]"
+    assert describe_inputs(InputAlphabet(np.eye(2))) == "every sequence over 2 input symbols"
+    assert (
+        describe_inputs(InputAlphabet([[0.0], [1.0]])) == "every sequence over 1 input symbol and zero input"
+    )
 
 
 def test_the_range_of_a_large_network_ends_where_the_inequality_of_lurie_does(

@@ -103,7 +103,9 @@ def describe_inputs(inputs: InputClass, *, from_data: bool = False) -> str:
         case InputSignal():
             return f"this one recorded input of {len(inputs.u):,} steps"
         case InputAlphabet():
-            return f"every sequence over {len(inputs.symbols)} input symbols"
+            pulses = int(np.any(inputs.symbols, axis=1).sum())
+            rest = " and zero input" if 0 < pulses < len(inputs.symbols) else ""
+            return f"every sequence over {_plural(pulses or 1, 'input symbol')}{rest}"
         case AnyInput():
             return "every input, every input weight and every bias"
 

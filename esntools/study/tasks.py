@@ -270,7 +270,9 @@ def study_network(source: ZooModel | GivenNetwork, settings: StudySpec, seed: in
     if asked == "data":
         # A network that is written out has no data; what drives it are its symbols.
         asked = "any" if symbols.size == 0 or (given and task is None) else "symbols"
-    questions = [("driven", network, input_class(asked, None, symbols, network.n_inputs))]
+    # Most of the time the input of a task is no pulse at all.
+    driving = symbols if task is None else np.vstack([np.zeros(network.n_inputs), symbols])
+    questions = [("driven", network, input_class(asked, None, driving, network.n_inputs))]
     verdicts = ask(steps, questions)
     derivation = steps.run("derivation", lambda p: derive(network))
     certified = certified_of(steps, verdicts, derivation)
