@@ -294,9 +294,54 @@ def test_graph_marks_spurious_states_and_easy_moves() -> None:
     targets = np.array(list(itertools.product([-1.0, 1.0], repeat=2)))
     ax = plotting.plot_graph(split_graph(), targets=targets)
     shown = [t.get_text() for t in ax.texts]
-    assert sum("spurious" in t for t in shown) == 2
+    # The inner two are left at 0.0967, their twins at 0.3181 or more, though further from the targets.
+    assert [line.get_marker() for line in ax.get_lines()] == ["o", "o", "s", "s", "o", "o"]
+    assert {"(+0.7, +0.9) twin", "(−0.7, −0.9) twin"} <= set(shown)
     assert shown.count("0.097!") == 2
-    assert sum(line.get_marker() == "s" for line in ax.get_lines()) == 2
+    # Kicks of the state decide where they are known, as in a diagnosis; a far output stands for no state.
+    graph = split_graph()
+    graph.graph.update(metrics=["input", "state"], connections=[
+        {"metric": "state", "source": 3, "target": 1, "threshold": 0.5},
+        {"metric": "state", "source": 5, "target": 1, "threshold": 0.2},
+        {"metric": "input", "source": 3, "target": 1, "threshold": 0.1},
+    ])  # fmt: skip
+    graph.nodes[0]["output"] = (-2.5, -2.5)
+    graph.nodes[2]["output"] = (-1.0, -1.0)
+    ax = plotting.plot_graph(graph, targets=targets)
+    assert [line.get_marker() for line in ax.get_lines()] == ["s", "o", "o", "o", "o", "s"]
+    shown = [t.get_text() for t in ax.texts]
+    assert {"(−2.5, −2.5) spurious", "(+1.4, +1.2) twin"} <= set(shown)
+
+
+def test_a_crowded_graph_of_kicks_keeps_what_is_easy() -> None:
+    """No pulse tells there which moves are made: each node's own easiest kick does."""
+    graph = flip_flop_graph(3)
+    for i, j in itertools.permutations(range(8), 2):
+        graph.add_edge(i, j, threshold=0.25 if (i ^ j) in (1, 2, 4) else 0.9)
+    graph.edges[0, 1]["threshold"] = 0.1
+    graph.graph["metric"] = "state"
+    ax = plotting.plot_graph(graph)
+    shown = [t.get_text() for t in ax.texts]
+    assert shown.count("0.1!") == 1
+    assert shown.count("0.25") == 23
+    assert "0.9" not in shown
+    assert sum(p.get_linestyle() != "-" for p in ax.patches) == 32
+    assert "dashed: more than 3 times the easiest from there" in ax.get_title(loc="left")
+
+
+def test_numbers_of_a_crowded_graph_do_not_cover_each_other() -> None:
+    graph = nx.DiGraph(metric="state")
+    for node, output in enumerate(np.eye(8).tolist()):
+        graph.add_node(node, output=output)
+    for i, j in itertools.permutations(range(8), 2):
+        graph.add_edge(i, j, threshold=0.3)
+    ax = plotting.plot_graph(graph)
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    boxes = [t.get_window_extent() for t in ax.texts]
+    assert len(boxes) == 8 + 8 + 56
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
 def test_nodes_keep_apart() -> None:
@@ -327,8 +372,9 @@ def test_nodes_in_one_place_are_pushed_apart_and_others_stay() -> None:
 
 def test_graph_draws_what_a_diagnosis_blames() -> None:
     graph = split_graph()
-    ax = plotting.plot_graph(graph, spurious=[5], guilty=[(5, 3)], names=["a", "b", "c", "c", "d", "e"])
+    ax = plotting.plot_graph(graph, spurious=[0, 5], twins=[0], guilty=[(5, 3)], names=list("abccde"))
     shown = [t.get_text() for t in ax.texts]
+    assert sum("twin" in t for t in shown) == 1
     assert sum("spurious" in t for t in shown) == 1
     assert sum(t.endswith("!") for t in shown) == 1
     assert "(+0.7, +0.9)\nfor c" in shown

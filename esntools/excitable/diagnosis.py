@@ -117,8 +117,16 @@ class Diagnosis:
     @property
     def extra(self) -> tuple[int, ...]:
         """Attractors beyond the first of their state, and spurious ones."""
-        spurious = [k for f in self.faults if f.kind == "spurious attractor" for k in f.attractors]
-        return tuple(sorted({*spurious, *(k for held in self.learned.holders for k in held[1:])}))
+        return tuple(sorted({*self._strays, *(k for held in self.learned.holders for k in held[1:])}))
+
+    @property
+    def twins(self) -> tuple[int, ...]:
+        """Those of `extra` that stand for a state, one that another attractor holds better."""
+        return tuple(k for k in self.extra if k not in self._strays)
+
+    @property
+    def _strays(self) -> set[int]:
+        return {k for f in self.faults if f.kind == "spurious attractor" for k in f.attractors}
 
     @property
     def guilty_edges(self) -> tuple[tuple[int, int], ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, final
@@ -12,7 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from esntools._typing import FloatArray
-from esntools.excitable.learned import Learned
+from esntools.excitable.learned import Learned, half_gap, hold
 from esntools.network import EchoStateNetwork
 from esntools.tasks import AutomatonTask
 
@@ -121,15 +120,15 @@ def low_thresholds(learned: Learned) -> dict[tuple[int, int], float]:
 
 def _state_faults(task: AutomatonTask, learned: Learned) -> list[Fault]:
     faults = []
-    gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(task.states, 2)]
-    half = 0.5 * float(min(gaps)) if gaps else np.inf
+    half = half_gap(task.states)
+    strays = hold(learned.outputs, task.states, {})[1]
     off = np.linalg.norm(learned.outputs - task.states[learned.stands_for], axis=1)
     for state, members in enumerate(learned.holders):
         if not members:
             faults.append(_missing(task, learned, state))
         near = [k for k in members if off[k] <= half]
         for k in members:
-            if off[k] > half and near:
+            if k in strays:
                 faults.append(
                     Fault(
                         "spurious attractor",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -16,7 +16,7 @@ from esntools.excitable.state_kicks import kick_thresholds
 from esntools.network import EchoStateNetwork
 from esntools.tasks import AutomatonTask
 
-__all__ = ["Learned", "decode", "learn", "output_margins", "pulsed"]
+__all__ = ["Learned", "decode", "hold", "learn", "output_margins", "pulsed"]
 
 #: Amplitudes at which a move is looked at again.
 _AMPLITUDES: Final = (0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.2, 1.35, 1.5)
@@ -36,7 +36,7 @@ class Learned:
     margins : ndarray, shape (K,)
         Distance of the output from where it would be read as another state; NaN where there is one state.
     holders : tuple of tuple of int
-        The attractors of every task state, the one that moves best first.
+        The attractors of every task state, the one that is hardest to leave for another state first (`hold`).
     table : ndarray of int, shape (K, n_symbols)
         Where every pulse leads (-1 or -2: to no attractor known).
     windows : ndarray, shape (K, n_symbols, 2)
@@ -71,6 +71,37 @@ def decode(outputs: FloatArray, states: FloatArray) -> IntArray:
     """Return the task state whose target is nearest to every output."""
     square = np.sum((outputs[:, None] - states[None]) ** 2, axis=2)
     return np.asarray(np.argmin(square, axis=1), dtype=np.intp)
+
+
+def hold(
+    outputs: FloatArray, states: FloatArray, thresholds: Mapping[tuple[int, int], float]
+) -> tuple[tuple[tuple[int, ...], ...], frozenset[int]]:
+    """Return the attractors of every task state, the best first, and those that stand for no state.
+
+    An attractor stands for no state when its output is further from the nearest target than half the least
+    distance of two targets, and another attractor is nearer to that target than that. Of the others, the
+    harder to leave for another state the better (largest of the least thresholds); then, the nearer to the
+    target.
+    """
+    stands_for = decode(outputs, states) if len(outputs) else np.zeros(0, dtype=np.intp)
+    off = np.linalg.norm(outputs - states[stands_for], axis=1)
+    half = half_gap(states)
+    near = set(stands_for[off <= half].tolist())
+    strays = frozenset(k for k, s in enumerate(stands_for.tolist()) if off[k] > half and s in near)
+    least = np.full(len(outputs), np.inf)
+    for (source, target), size in thresholds.items():
+        if stands_for[source] != stands_for[target]:
+            least[source] = min(least[source], size)
+    holders: list[list[int]] = [[] for _ in states]
+    for k in sorted(range(len(outputs)), key=lambda k: (k in strays, -least[k], off[k])):
+        holders[stands_for[k]].append(k)
+    return tuple(map(tuple, holders)), strays
+
+
+def half_gap(states: FloatArray) -> float:
+    """Return half the least distance of two targets; infinity for one."""
+    gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(states, 2)]
+    return 0.5 * float(min(gaps)) if gaps else np.inf
 
 
 def output_margins(outputs: FloatArray, states: FloatArray) -> FloatArray:
@@ -117,21 +148,11 @@ def learn(
     table = reached(i, p, np.ones(len(i))).reshape(K, P)
     wanted = task.transitions[stands_for] if K else np.zeros((0, P), dtype=np.intp)
     windows = _windows(table, stands_for, wanted, reached)
-    holders: list[list[int]] = [[] for _ in range(task.n_states)]
-    for k, state in enumerate(stands_for):
-        holders[state].append(k)
+    holders, _ = hold(outputs, task.states, {})
     kicks = _kicks(network, graph, X, label, landscape, stands_for, holders, everything)
-    for state, members in enumerate(holders):
-        # Leaving easily is worse than an output that is off; both decide, in this order.
-        members.sort(
-            key=lambda k: (
-                -min((size for (a, _), (size, _) in kicks.items() if a == k), default=np.inf),
-                float(np.sum((outputs[k] - task.states[state]) ** 2)),
-            )
-        )
+    holders, _ = hold(outputs, task.states, {pair: size for pair, (size, _) in kicks.items()})
     return Learned(
-        outputs, stands_for, output_margins(outputs, task.states), tuple(map(tuple, holders)), table, windows,
-        kicks,
+        outputs, stands_for, output_margins(outputs, task.states), holders, table, windows, kicks,
     )  # fmt: skip
 
 
@@ -176,7 +197,7 @@ def _kicks(
     label: Callable[[FloatArray], IntArray],
     landscape: Landscape | None,
     stands_for: IntArray,
-    holders: list[list[int]],
+    holders: tuple[tuple[int, ...], ...],
     everything: bool,
 ) -> dict[tuple[int, int], tuple[float, FloatArray]]:
     """Return the smallest kicks of the state between neighbours of different states."""

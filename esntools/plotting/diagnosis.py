@@ -194,6 +194,7 @@ def plot_diagnosis(diagnosis: Diagnosis, *, ax: Axes | None = None) -> Axes:
         nodes = list(diagnosis.graph.nodes)
         plot_graph(
             _blamed(diagnosis), spurious=[nodes[k] for k in diagnosis.extra],
+            twins=[nodes[k] for k in diagnosis.twins],
             guilty=[(nodes[i], nodes[j]) for i, j in diagnosis.guilty_edges],
             names=[diagnosis.task.names[s] for s in diagnosis.learned.stands_for], ax=axes[-1],
         )  # fmt: skip
