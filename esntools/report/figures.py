@@ -219,6 +219,7 @@ def _graph_plans(study: Study) -> Iterator[tuple[str, str, str, Callable[[], Axe
         "graph", "The excitable network", _excitable_caption(graph, found) + _held(graph),
         lambda: plot_graph(
             graph, targets=study.targets, spurious=None if found is None else extra, names=names,
+            twins=() if found is None else found.twins,
             guilty=None if found is None else found.guilty_edges,
         ),
     )  # fmt: skip
@@ -350,14 +351,22 @@ def _errors_figure(found: Any) -> Axes:
 
 
 def _excitable_caption(graph: Any, found: Any) -> str:
-    looks = "thicker: easier; dashed: a unit pulse does not make it; red with !: "
-    looks += "it makes errors" if found is not None else "less than half the median"
+    pulses = graph.graph.get("metric", "input") == "input"
+    crowded = graph.number_of_edges() > LABELLED
+    looks = "thicker: easier; "
+    if pulses:
+        looks += "dashed: a unit pulse does not make it; "
+    elif crowded:
+        looks += "dashed: more than three times the easiest from there; "
+    looks += "red with !: " + ("it makes errors" if found is not None else "less than half the median")
     text = "Nodes are attractors with the output that they hold"
     if found is not None:
         text += " and the state of the task that they stand for; red squares are those that it does not need"
-    if graph.number_of_edges() > LABELLED:
-        return f"{text}; arrows are the moves that pulses make ({looks}). The table has the amplitudes."
-    return f"{text}; the number on an arrow is the smallest pulse amplitude that makes the move ({looks})."
+    if not pulses:
+        return f"{text}; the number on an arrow is the smallest kick that makes the move ({looks})."
+    text += f"; the number on an arrow is the smallest amplitude of any pulse that makes the move ({looks})."
+    # The two differ where the easiest pulse, at amplitude 1, leads on to somewhere else.
+    return text + " The table of moves has, for each pulse, its own."
 
 
 def _phase_caption(study: Study) -> str:
