@@ -28,7 +28,7 @@ _SHADES: Final = (0.97, 0.86, 0.92, 0.80)
 _WRONG_BASIN: Final = "#f3d3c3"
 _RED_FILL: Final = "#f6c9b3"
 _KINDS: Final = {
-    "stable": "stable fixed point", "moving": "attractor that moves", "spurious": "spurious: not asked for",
+    "stable": "stable fixed point", "moving": "attractor that moves", "spurious": "not needed by the task",
 }  # fmt: skip
 
 
