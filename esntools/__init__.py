@@ -51,12 +51,12 @@ if TYPE_CHECKING:
     from esntools.excitable import threshold_matrix as threshold_matrix
     from esntools.excitable import visit_graph as visit_graph
     from esntools.excitable import write_graph as write_graph
-    from esntools.excitable.action import find_minimal_action as find_minimal_action
     from esntools.excitable.design import design as design
     from esntools.excitable.diagnosis import diagnose as diagnose
     from esntools.excitable.driven import nonautonomous_network as nonautonomous_network
     from esntools.excitable.hopfield import hopfield as hopfield
     from esntools.excitable.noise import estimate_transition_rates as estimate_transition_rates
+    from esntools.excitable.noise.action import find_minimal_action as find_minimal_action
     from esntools.excitable.transitions import find_transitions as find_transitions
     from esntools.fixed_points import FixedPoint as FixedPoint
     from esntools.fixed_points import FixedPoints as FixedPoints
@@ -153,7 +153,7 @@ _HOMES = {
         "visit_graph",
         "write_graph",
     ],
-    "excitable.action": ["find_minimal_action"],
+    "excitable.noise.action": ["find_minimal_action"],
     "excitable.design": ["design"],
     "excitable.diagnosis": ["diagnose"],
     "excitable.driven": ["nonautonomous_network"],

@@ -108,7 +108,7 @@ def test_every_public_name_resolves_and_the_two_lists_agree() -> None:
     [
         "import esntools.basins, esntools",
         "import esntools; esntools.basins; import esntools.basins",
-        "import esntools.excitable.basins, esntools.basins",
+        "import esntools.excitable.landscape, esntools.basins",
     ],
 )
 def test_a_function_wins_over_the_module_of_its_name(imports: str) -> None:

@@ -16,9 +16,9 @@ from naive_diagnosis import naive_label, naive_labels, naive_segments, naive_sta
 
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network
-from esntools.excitable.causes import with_counts
 from esntools.excitable.diagnosis import Diagnosis, diagnose
-from esntools.excitable.learned import decode, output_margins
+from esntools.excitable.diagnosis.causes import with_counts
+from esntools.excitable.diagnosis.learned import decode, output_margins
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.diagnosis import plot_diagnosis
 from esntools.simulation import drive

@@ -13,11 +13,11 @@ import pytest
 from esntools.basins import find_smallest_kick
 from esntools.errors import InvalidInputError
 from esntools.excitable import excitable_network, find_landscape, read_graph, write_graph
-from esntools.excitable.action import minimal_actions
 from esntools.excitable.design import check_design, design, same_graph
 from esntools.excitable.diagnosis import diagnose
 from esntools.excitable.hopfield import hopfield
 from esntools.excitable.noise import add_noise, estimate_transition_rates
+from esntools.excitable.noise.action import minimal_actions
 from esntools.excitable.state_kicks import kick_thresholds, switching_subspaces
 from esntools.excitable.transitions import find_transitions
 from esntools.network import EchoStateNetwork, Readout
@@ -67,7 +67,11 @@ RAGGED: Any = [[1.0, 2.0], [3.0]]
         ("path", lambda v: write_graph(GRAPH, v)),
     ],
 )
-@pytest.mark.parametrize("value", [True, 1j, b"x", RAGGED, object(), np.array(["a"])], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [True, 1j, b"x", RAGGED, object(), np.array(["a"])],
+    ids=["true", "complex", "bytes", "ragged", "object", "texts"],
+)
 def test_wrong_types(place: str, call: Callable[[Any], Any], value: Any) -> None:
     with pytest.raises(InvalidInputError) as caught:
         call(value)

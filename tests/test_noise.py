@@ -20,7 +20,6 @@ from naive_noise import (
 
 from esntools.activations import Activation
 from esntools.errors import InvalidInputError, UnsupportedError
-from esntools.excitable.action import ActionPath, Actions, NoActionPath, find_minimal_action, minimal_actions
 from esntools.excitable.landscape import Landscape, find_landscape
 from esntools.excitable.noise import (
     TransitionRates,
@@ -28,7 +27,14 @@ from esntools.excitable.noise import (
     estimate_transition_rates,
     mean_first_passage_times,
 )
-from esntools.excitable.noisy_maps import NoisyMap
+from esntools.excitable.noise.action import (
+    ActionPath,
+    Actions,
+    NoActionPath,
+    find_minimal_action,
+    minimal_actions,
+)
+from esntools.excitable.noise.noisy_maps import NoisyMap
 from esntools.maps import FunctionMap
 from esntools.network import EchoStateNetwork, Readout
 from esntools.plotting.noise import plot_action_path, plot_transition_rates

@@ -140,7 +140,7 @@ def _marks(
     words = [""] * len(nodes)
     if outputs is None or targets is None:
         return words
-    from esntools.excitable.learned import hold
+    from esntools.excitable.diagnosis.learned import hold
 
     index = {node: i for i, node in enumerate(nodes)}
     sizes = {(index[i], index[j]): size for (i, j), size in _thresholds(graph).items()}

@@ -12,8 +12,8 @@ from esntools.errors import InvalidInputError
 from esntools.plotting.style import BLUE, INK, RED, TICK, key, new_axes, panels, style
 
 if TYPE_CHECKING:
-    from esntools.excitable.action import ActionPath, Actions
     from esntools.excitable.noise import TransitionRates
+    from esntools.excitable.noise.action import ActionPath, Actions
 
 __all__ = ["plot_action_path", "plot_transition_rates"]
 
@@ -113,7 +113,7 @@ def plot_action_path(path: ActionPath, *, ax: Axes | None = None) -> Axes:
 
     Examples
     --------
-    >>> from esntools.excitable.action import find_minimal_action
+    >>> from esntools.excitable.noise.action import find_minimal_action
     >>> from esntools.network import EchoStateNetwork
     >>> path = find_minimal_action(EchoStateNetwork([[1.5]], leak_rate=0.5), [0.86], [0.0])
     >>> len(plot_action_path(path).child_axes)

@@ -12,7 +12,7 @@ import numpy as np
 from esntools._typing import FloatArray, Progress
 from esntools.excitable import Landscape, excitable_network, find_landscape
 from esntools.excitable.diagnosis import Diagnosis, diagnose
-from esntools.excitable.learned import decode
+from esntools.excitable.diagnosis.learned import decode
 from esntools.fixed_points import FixedPoints, find_fixed_points
 from esntools.inputs import InputClass, Zero
 from esntools.network import EchoStateNetwork

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.linalg
 
 from esntools._typing import FloatArray
-from esntools.excitable.learned import Learned, half_gap, hold
+from esntools.excitable.diagnosis.learned import Learned, half_gap, hold
 from esntools.network import EchoStateNetwork
 from esntools.tasks import AutomatonTask
 

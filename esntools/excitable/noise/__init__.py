@@ -15,9 +15,9 @@ from esntools.arguments import positive_number, real_array, seeded, whole_number
 from esntools.basins.labelling import nearest_centre
 from esntools.basins.runs import Runner
 from esntools.errors import InvalidInputError
-from esntools.excitable.action import Actions
 from esntools.excitable.landscape import Landscape, checked_landscape
-from esntools.excitable.noisy_maps import NoisyMap, noisy_map_of
+from esntools.excitable.noise.action import Actions
+from esntools.excitable.noise.noisy_maps import NoisyMap, noisy_map_of
 from esntools.maps import Map
 from esntools.simulation.stepping import blas_threads
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike
 from esntools._typing import Document, FloatArray, IntArray, Progress, RandomState, no_progress
 from esntools.arguments import positive_number, real_array, whole_number
 from esntools.errors import InvalidInputError
-from esntools.excitable.causes import CAUSES, OF_RUN, ErrorSegment, Run, find_segments, with_counts
+from esntools.excitable.diagnosis.causes import CAUSES, OF_RUN, ErrorSegment, Run, find_segments, with_counts
+from esntools.excitable.diagnosis.faults import Fault, find_faults, low_thresholds, name_of
+from esntools.excitable.diagnosis.learned import Learned, decode, learn
 from esntools.excitable.extraction import excitable_network
-from esntools.excitable.faults import Fault, find_faults, low_thresholds, name_of
 from esntools.excitable.landscape import Landscape, find_landscape
-from esntools.excitable.learned import Learned, decode, learn
 from esntools.excitable.transitions import Transitions, find_transitions, labeller_of, pulses_of
 from esntools.network import EchoStateNetwork
 from esntools.simulation import Trajectory, drive

@@ -11,8 +11,8 @@ import networkx as nx
 import numpy as np
 
 from esntools._typing import BoolArray, FloatArray, IntArray
-from esntools.excitable.faults import Fault, name_of
-from esntools.excitable.learned import Learned, decode, pulsed
+from esntools.excitable.diagnosis.faults import Fault, name_of
+from esntools.excitable.diagnosis.learned import Learned, decode, pulsed
 from esntools.excitable.transitions import Transitions
 from esntools.network import EchoStateNetwork
 from esntools.simulation import drive

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 
 from esntools._typing import FloatArray
-from esntools.excitable.noisy_maps import NoisyMap
+from esntools.excitable.noise.noisy_maps import NoisyMap
 
 __all__ = ["Constraint", "descend"]
 

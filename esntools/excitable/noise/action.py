@@ -15,9 +15,9 @@ from esntools.basins.attractors import Attractor, polish_cycle
 from esntools.basins.labelling import Labeller
 from esntools.basins.runs import checked_states
 from esntools.errors import InvalidInputError
-from esntools.excitable.crossings import ActionPath, CrossingSearch, NoActionPath
-from esntools.excitable.descent import Constraint, descend
-from esntools.excitable.noisy_maps import NoisyMap, noisy_map_of
+from esntools.excitable.noise.crossings import ActionPath, CrossingSearch, NoActionPath
+from esntools.excitable.noise.descent import Constraint, descend
+from esntools.excitable.noise.noisy_maps import NoisyMap, noisy_map_of
 from esntools.maps import Map
 from esntools.threads import one_blas_thread
 

@@ -9,8 +9,8 @@ from typing import Final, TypeAlias, final
 import numpy as np
 
 from esntools._typing import BoolArray, FloatArray, IntArray, Progress
-from esntools.excitable.descent import Constraint, descend
-from esntools.excitable.noisy_maps import NoisyMap
+from esntools.excitable.noise.descent import Constraint, descend
+from esntools.excitable.noise.noisy_maps import NoisyMap
 from esntools.maps import Map
 
 __all__ = ["ActionPath", "CrossingSearch", "NoActionPath"]
