@@ -22,7 +22,13 @@ MODULES = sorted(
 )
 
 
-@pytest.mark.parametrize("name", MODULES)
+#: Their examples make a whole study.
+SLOW = {"esntools.report", "esntools.study"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(m, marks=[pytest.mark.slow, pytest.mark.ci] * (m in SLOW)) for m in MODULES]
+)
 def test_docstring_examples(name: str) -> None:
     module = importlib.import_module(name)
     names = {"np": np, "esntools": esntools}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
-SLOW = ("plot_diagnosis",)
+SLOW = ("plot_attractor_comparison", "plot_contraction", "plot_diagnosis", "plot_echo_index")
 
 
 def test_there_are_examples() -> None:

@@ -60,6 +60,8 @@ def test_windows_are_unseen_values_and_end_where_the_error_passes() -> None:
     assert np.mean(study.vpt_steps > median) <= 0.5
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_settings_of_the_report_and_a_given_exponent_are_honoured() -> None:
     settings = replace(
         SETTINGS, fit=replace(SETTINGS.fit, n_units=20), report=ReportSpec(plot_steps=33, embedding_delay=5),
@@ -75,6 +77,8 @@ def test_settings_of_the_report_and_a_given_exponent_are_honoured() -> None:
     assert study.published_exponents == ()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_the_edges_of_the_certified_range_are_certificates() -> None:
     network = EchoStateNetwork([[0.5, 0.2], [0.0, 0.4]], W_in=[[1.0], [0.5]])
     found = certified_range(network, InputBox(-1, 1), derivation=derive(network), seconds=30.0)
@@ -190,6 +194,8 @@ def test_what_is_proved_and_compared_beyond_the_searches() -> None:
     assert points.sentence.startswith("All are proved to exist, within ")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_too_few_values_held_back_is_said() -> None:
     settings = replace(SETTINGS, explain=replace(SETTINGS.explain, n_starts=8, lyapunov_steps=100))
     study = run_study(henon_series(1220), settings=settings)
@@ -207,6 +213,8 @@ def test_steps_time_and_order_the_progress() -> None:
     assert set(steps.timings) == {"fit"}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_progress_is_monotone_and_ends_at_one() -> None:
     seen: list[float] = []
     run_study(load("switching-2neuron"), progress=lambda label, fraction: seen.append(fraction))

@@ -64,6 +64,8 @@ def test_derived_jacobian_is_the_networks(activation: str, readout: str, leak: A
         np.testing.assert_allclose(derived, finite_difference_jacobian(network, x, u), atol=2e-8)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @settings(deadline=None, max_examples=15)
 @given(networks(max_units=4), st.integers(0, 2**32 - 1))
 def test_derived_jacobian_of_any_network(network: EchoStateNetwork, seed: int) -> None:

@@ -406,6 +406,8 @@ def test_zero_input_multipliers_come_before_the_narrower_regions() -> None:
     assert not any(name.endswith("on the invariant box") for name in names)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_only_a_verdict_that_was_cut_asks_for_more_time(monkeypatch: pytest.MonkeyPatch) -> None:
     network = random_network(30, 0.85, 0)
     whole = certify_esp(network, AnyInput(), bracket=False, local=False, budget=1000.0)
@@ -474,6 +476,8 @@ def test_a_witness_prints_in_a_few_lines() -> None:
     assert len(repr(verdict)) < 4000
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_what_optimised_multipliers_prove_is_proved() -> None:
     """The edge of the bracket is a certificate of the network itself where it reaches the gain 1."""
     rng = np.random.default_rng(5)
