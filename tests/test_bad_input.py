@@ -432,6 +432,8 @@ def test_a_device_is_written_to_and_stays_a_device(
     assert (tmp_path / "pipe").is_fifo()
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.skipif(not Path("/dev/stdout").exists(), reason="no such name on this system")
 def test_standard_output_by_its_name_is_not_replaced(tmp_path: Path) -> None:
     _network().save("m.npz")

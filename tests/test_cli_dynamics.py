@@ -171,6 +171,8 @@ def test_lengths_of_runs() -> None:
     assert [run_lengths(text) for text in ("3:5", "3:", "4")] == [(3, 5), (3, None), (4, 4)]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_compare(desk: Path, capsys: Says) -> None:
     from esntools.systems import henon
 

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("plot_*.py"))
-SLOW = ("plot_attractor_comparison", "plot_contraction", "plot_diagnosis", "plot_echo_index")
+SLOW = (
+    "plot_attractor_comparison", "plot_contraction", "plot_diagnosis", "plot_echo_index",
+    "plot_echo_state_property", "plot_lyapunov",
+)  # fmt: skip
 
 
 def test_there_are_examples() -> None:

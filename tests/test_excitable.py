@@ -97,6 +97,8 @@ def test_longer_pulses_need_less() -> None:
     assert high < 1.5 * M
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_published_fixture() -> None:
     with np.load(FIXTURE) as data:
         network = EchoStateNetwork(

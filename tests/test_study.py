@@ -150,6 +150,8 @@ def test_document_is_json_and_holds_the_numbers() -> None:
     assert document["equilibria"][0]["true_multipliers"][0][1] == 0.0
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_refused_step_is_a_reason_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise InvalidInputError("here", "this", "must be otherwise")
